@@ -45,25 +45,27 @@ SETTINGS = {
     'log_min_messages': 'warning',
 }
 
-# The peer of `append` and `append_many`: the columns of usher.log with the same types, an identity key and one
-# unique index, and nothing else. It has no partitions, no further index, no check of the version.
+# The peer of `append` and `append_many`: the columns of usher.log with the same types and collations, an identity key
+# and one unique index, and nothing else. It has no partitions, no further index, no lock, no check of the version.
 PLAIN_TABLE = """
 CREATE TABLE plain (
     position    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     recorded_at timestamptz NOT NULL DEFAULT now(),
-    version     bigint NOT NULL,
     id          uuid NOT NULL DEFAULT gen_random_uuid(),
     tenant_id   integer NOT NULL,
     slot        integer NOT NULL DEFAULT 0,
-    stream      text NOT NULL,
-    category    text,
-    type        text NOT NULL,
-    topic       text,
-    key         text,
+    flags       integer NOT NULL DEFAULT 0,
+    version     bigint,
+    stream      text COLLATE "C",
+    category    text COLLATE "C",
+    type        text COLLATE "C" NOT NULL,
+    topic       text COLLATE "C",
+    key         text COLLATE "C",
     data        jsonb NOT NULL,
     metadata    jsonb NOT NULL DEFAULT '{}',
     UNIQUE (tenant_id, stream, version)
 )"""
+PLAIN_COLUMNS = 'tenant_id, version, stream, category, type, data'
 
 
 def die(message):
@@ -209,8 +211,8 @@ def create_logs(cluster):
         SELECT usher.append_many(array_agg('order-' || n), array_agg('order.placed'::text), array_agg('{DATA}'::text))
         FROM generate_series(1, {STREAMS}) AS n GROUP BY n / 10000""", 'VACUUM ANALYZE')
     cluster.create_database('theirs', PLAIN_TABLE, f"""
-        INSERT INTO plain (tenant_id, stream, version, type, data)
-        SELECT 1, 'order-' || n, 1, 'order.placed', '{DATA}' FROM generate_series(1, {STREAMS}) AS n""", 'VACUUM ANALYZE')
+        INSERT INTO plain ({PLAIN_COLUMNS})
+        SELECT 1, 1, 'order-' || n, 'order', 'order.placed', '{DATA}' FROM generate_series(1, {STREAMS}) AS n""", 'VACUUM ANALYZE')
 
 
 # --- load generators --------------------------------------------------------------------------------------------

@@ -139,9 +139,10 @@ send_copy(Load *load)
 {
 	char	   *at = load->buffer;
 
-	expect(load->conn, PQexec(load->conn, "COPY plain (tenant_id, stream, version, type, data) FROM STDIN"), PGRES_COPY_IN);
+	expect(load->conn, PQexec(load->conn, "COPY plain (tenant_id, version, stream, category, type, data) FROM STDIN"), PGRES_COPY_IN);
 	for (int i = 0; i < BATCH; i++)
-		at += sprintf(at, "1\t%s\t%lld\torder.placed\t%s\n", load->names[i], (long long) load->stream_version[i], load->data);
+		at += sprintf(at, "1\t%lld\t%s\torder\torder.placed\t%s\n", (long long) load->stream_version[i], load->names[i],
+					  load->data);
 	if (PQputCopyData(load->conn, load->buffer, (int) (at - load->buffer)) != 1 || PQputCopyEnd(load->conn, NULL) != 1)
 		die("%s", PQerrorMessage(load->conn));
 	expect(load->conn, PQgetResult(load->conn), PGRES_COMMAND_OK);

@@ -161,8 +161,8 @@ writer_main(Run *run)
 		prepare(conn, "append", "SELECT usher.append('order-' || ($2::integer % 1000), 'order.placed', $1::jsonb)");
 	else
 	{
-		prepare(conn, "append", "INSERT INTO plain (tenant_id, stream, version, type, data) "
-				"VALUES (1, 'order-' || ($2::integer % 1000), nextval('versions'), 'order.placed', $1::jsonb) RETURNING version");
+		prepare(conn, "append", "INSERT INTO plain (tenant_id, version, stream, category, type, data) VALUES "
+				"(1, nextval('versions'), 'order-' || ($2::integer % 1000), 'order', 'order.placed', $1::jsonb) RETURNING version");
 		prepare(conn, "notify", "SELECT pg_notify('bench', $1)");
 	}
 	start = now_ns() + 200000000;	/* the waiter is there by then */
