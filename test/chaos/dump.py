@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+# test/chaos/dump.py: pg_dump, pg_restore and pg_upgrade carry everything, and the log goes on where it stood.
+#
+# A log with several partitions, tenants, retention settings, holds, limits and a deleted stream is dumped (plain, custom and
+# parallel directory format) into another database and into another cluster, and a cluster is upgraded in place. Each time the
+# events, the tables of settings and what the functions say are the same; then appends go on: versions continue, positions
+# lie above all that were given.
+import os
+
+import lib
+import load
+from lib import ensure, ensure_empty, note
+
+EVENTS = 3500
+
+SETUP = """
+SELECT usher.create_tenant('other', 'The other', '{"a": 1}', '{"b": 2}');
+CREATE ROLE app;
+SELECT usher.grant_tenant('other', 'app');
+SELECT usher.set_category_retention('order', '100 days');
+SELECT usher.set_retention('90 days', NULL, NULL);
+SELECT usher.set_stream_limits('order-1', NULL, 1000, NULL);
+SELECT usher.hold('slow reader', 17);
+"""
+
+# what must be the same before and after, whatever became of oids
+FINGERPRINTS = {
+    "events": "SELECT count(*), min(position), max(position), md5(string_agg(l::text, '|' ORDER BY position)) FROM usher.log AS l",
+    "streams": "SELECT count(*), md5(string_agg(s::text, '|' ORDER BY s::text)) FROM usher.streams AS s",
+    "registry": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.stream_registry AS r",
+    "segments": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.stream_segments AS r",
+    "limits": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.stream_limits AS r",
+    "tenants": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.tenants AS r",
+    "grants": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.tenant_grants AS r",
+    "retention": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.retention AS r",
+    "category_retention": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.category_retention AS r",
+    "holds": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.holds AS r",
+    "partitions with events": "SELECT string_agg(p.from_position || '-' || p.to_position, ' ' ORDER BY p.from_position)"
+                              " FROM usher.log_partitions AS p"
+                              " WHERE p.from_position <= (SELECT max(position) FROM usher.log)",
+    "indexes": "SELECT string_agg(indexdef, '|' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'usher' AND tablename IN"
+               " (SELECT 'log_p' || from_position FROM usher.log_partitions"
+               " WHERE from_position <= (SELECT max(position) FROM usher.log))",
+    "read": "SELECT count(*), md5(string_agg(e::text, '|' ORDER BY position)) FROM usher.read(0, 100000) AS e",
+    "read_stream": "SELECT md5(string_agg(e::text, '|' ORDER BY version)) FROM usher.read_stream('order-1', 1, 10000) AS e",
+    "deleted stream": "SELECT count(*) FROM usher.read_stream('gone-1')",
+    "extension": "SELECT extversion FROM pg_extension WHERE extname = 'pg_usher'",
+}
+
+
+def fill(cluster, database="postgres"):
+    cluster.psql(SETUP, database)
+    done = 0
+    while done < EVENTS:
+        cluster.rows("SELECT usher.append_many(array_agg('order-' || n %% 37), array_agg('load.small'::text),"
+                     " array_agg(format('{\"tag\": %%s}', n))) FROM generate_series(%s, %s) AS n", (done + 1, done + 250),
+                     database=database)
+        done += 250
+    with lib.contextlib.closing(cluster.connect(database, settings={"usher.tenant": "other"})) as connection:
+        for _ in range(3):
+            connection.cursor().execute("SELECT usher.append('order-1', 'load.small', '{}')")
+    cluster.rows("SELECT usher.append('gone-1', 'load.small', '{}'); SELECT usher.delete_stream('gone-1')", database=database)
+    cluster.rows("SELECT usher.publish('mail', 'k', 'load.small', '{}')", database=database)
+    # positions that were taken, passed and never seen again
+    cluster.rows("SELECT usher.append('last-1', 'load.small', '{}')", database=database)
+
+
+def fingerprints(cluster, database="postgres"):
+    return {name: cluster.rows(sql, database=database) for name, sql in FINGERPRINTS.items()}
+
+
+def ensure_same(before, cluster, database, what):
+    after = fingerprints(cluster, database)
+    ensure_empty(["%s: %s became %s" % (name, str(before[name])[:200], str(after[name])[:200]) for name in before
+                  if before[name] != after[name]], "not carried by " + what)
+    cluster.check(database)
+
+
+def ensure_goes_on(cluster, database, top, what):
+    """Versions continue, positions lie above all that were given, deleted streams stay deleted, readers follow."""
+    with lib.contextlib.closing(cluster.connect(database)) as connection:
+        cursor = connection.cursor()
+
+        def value(sql, *arguments):
+            cursor.execute(sql, arguments)
+            return cursor.fetchone()[0]
+        version = value("SELECT usher.stream_version('order-1')")
+        ensure(version > 0, "stream_version is %s after %s" % (version, what))
+        ensure(value("SELECT usher.append('order-1', 'load.small', '{}', %s)", version) == version + 1, "the version did not go on")
+        position = value("SELECT usher.last_position()")
+        ensure(position > top, "position %d was given after %s although %d had been" % (position, what, top))
+        ensure(value("SELECT count(*) FROM usher.read(%s, 10)", position - 1) == 1, "a reader does not see what follows " + what)
+        ensure(value("SELECT usher.append('quite-new-1', 'load.small', '{}', 0)") == 1, "a new stream cannot begin")
+        value("SELECT usher.append_many(array_agg('order-' || n % 37), array_agg('load.small'::text), array_agg('{}'::text))"
+              .replace("%", "%%") + " FROM generate_series(1, 1500) AS n")
+        try:
+            value("SELECT usher.append('gone-1', 'load.small', '{}')")
+            raise lib.Failure("a deleted stream lives again after " + what)
+        except load.psycopg2.Error as error:
+            ensure(error.pgcode == "US002", "append to a deleted stream said %s" % error)
+    cluster.check(database)
+    note("%s: went on at %d after %d" % (what, position, top))
+
+
+def top_of(cluster, database="postgres"):
+    return max(cluster.value("SELECT usher.stable_position()", database=database),
+               cluster.value("SELECT max(position) FROM usher.log", database=database))
+
+
+def new_cluster(base, name):
+    return lib.Cluster(base, name, {"usher.partition_size": "1000"}).initdb()
+
+
+class Dump:
+    def __init__(self):
+        self.base = lib.work_directory()
+        self.cluster = new_cluster(self.base, "primary").start().create()
+        fill(self.cluster)
+        self.before = fingerprints(self.cluster)
+        self.top = top_of(self.cluster)
+
+    def file(self, name):
+        return os.path.join(self.base, name)
+
+    def plain(self):
+        """pg_dump | psql into another database of the same cluster."""
+        self.cluster.tool("pg_dump", "-f", self.file("plain.sql"), *self.cluster.connection_arguments())
+        self.cluster.rows("CREATE DATABASE restored")
+        self.cluster.tool("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", self.file("plain.sql"),
+                          *self.cluster.connection_arguments("restored"))
+        ensure_same(self.before, self.cluster, "restored", "pg_dump | psql")
+        ensure_goes_on(self.cluster, "restored", self.top, "pg_dump | psql")
+        ensure_same(self.before, self.cluster, "postgres", "being dumped")
+
+    def custom(self):
+        """pg_dump -Fc, pg_restore into a new cluster, whose workers run."""
+        self.cluster.tool("pg_dump", "-Fc", "-f", self.file("custom"), *self.cluster.connection_arguments())
+        other = new_cluster(self.base, "other").start()
+        other.rows("CREATE ROLE app")
+        other.tool("pg_restore", "--exit-on-error", self.file("custom"), *other.connection_arguments())
+        ensure_same(self.before, other, "postgres", "pg_restore")
+        ensure_goes_on(other, "postgres", self.top, "pg_restore")
+        other.restart()
+        other.check()
+        ensure_empty(other.log_crashes(), "server log")
+        other.stop()
+
+    def parallel(self):
+        """pg_dump -Fd -j2, pg_restore -j2."""
+        self.cluster.tool("pg_dump", "-Fd", "-j2", "-f", self.file("directory"), *self.cluster.connection_arguments())
+        self.cluster.rows("CREATE DATABASE parallel")
+        self.cluster.tool("pg_restore", "-j2", "--exit-on-error", self.file("directory"),
+                          *self.cluster.connection_arguments("parallel"))
+        ensure_same(self.before, self.cluster, "parallel", "pg_restore -j2")
+        ensure_goes_on(self.cluster, "parallel", self.top, "pg_restore -j2")
+
+    def upgrade(self):
+        """pg_upgrade to a cluster of the same version."""
+        self.cluster.stop()
+        ensure_empty(self.cluster.log_crashes(), "server log")
+        target = new_cluster(self.base, "upgraded")
+        self.cluster.tool("pg_upgrade", "-U", "postgres", "-b", self.cluster.bin, "-B", self.cluster.bin, "-d",
+                          self.cluster.data, "-D", target.data, "-p", self.cluster.port, "-P", target.port, "-s", self.base)
+        target.start()
+        ensure_same(self.before, target, "postgres", "pg_upgrade")
+        ensure_goes_on(target, "postgres", self.top, "pg_upgrade")
+        ensure_empty(target.log_crashes(), "server log")
+        target.stop()
+
+
+def main():
+    lib.arguments("Dumps, restores and upgrades.")
+    dump = []
+
+    def prepared():
+        if not dump:
+            dump.append(Dump())
+        return dump[0]
+    lib.main([("dump plain", lambda: prepared().plain()), ("dump custom", lambda: prepared().custom()),
+              ("dump parallel", lambda: prepared().parallel()), ("dump pg_upgrade", lambda: prepared().upgrade())], 120)
+
+
+if __name__ == "__main__":
+    main()
