@@ -72,8 +72,7 @@ def bindir():
     """Where the server's programs are: $USHER_BIN, or the tree that ./dev keeps."""
     path = os.environ.get("USHER_BIN")
     if not path:
-        path = subprocess.run([os.path.join(ROOT, "dev"), "tree"], check=True, stdout=subprocess.PIPE,
-                              universal_newlines=True).stdout.strip()
+        path = subprocess.run([os.path.join(ROOT, "dev"), "tree"], stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
     if not os.access(os.path.join(path, "postgres"), os.X_OK):
         raise Failure("no postgres in %s (run ./dev install, or set USHER_BIN)" % path)
     return path

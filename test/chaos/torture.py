@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # test/chaos/torture.py: every committed event exactly once and in order, with an open session that makes nobody wait.
 #
-# 32 writers (savepoints, aborts, conflicts, batches, bulk appends beside) and followers with a bigint cursor; a session that
-# has appended stays open for the whole run. The same run with a careless follower (--reader max, --reader same-statement)
+# 32 writers (savepoints, aborts, conflicts, batches, canceled and killed sessions, bulk appends beside) and followers with a
+# bigint cursor; a session that has appended stays open for the whole run. The same run with a careless follower (--reader max, --reader same-statement)
 # must find a loss: without arguments all three are run.
 import threading
 import time
@@ -52,6 +52,28 @@ class Monitor(threading.Thread):
         self.quit.set()
         self.join(10)
         return self
+
+
+class Assassin(threading.Thread):
+    """Cancels writers' statements and ends their sessions, wherever they are."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.connection = cluster.connect(name="assassin")
+        self.quit = threading.Event()
+        self.hits = 0
+
+    def run(self):
+        cursor = self.connection.cursor()
+        while not self.quit.wait(0.04):
+            self.hits += 1
+            cursor.execute("SELECT pg_%s_backend(pid) FROM pg_stat_activity WHERE application_name = 'writer'"
+                           " AND state = 'active' ORDER BY random() LIMIT 1" % ("terminate" if self.hits % 5 == 0 else "cancel"))
+        self.connection.close()
+
+    def finish(self):
+        self.quit.set()
+        self.join(10)
 
 
 def probe(cluster, seconds):
@@ -120,11 +142,16 @@ def run(cluster, how, seconds):
     monitor.start()
     heart = lib.Heartbeat(cluster)
     heart.start()
+    assassin = Assassin(cluster)
+    if not careless:
+        assassin.start()
 
     while time.monotonic() < began + seconds and not found.is_set():
         time.sleep(0.05)
         if int((time.monotonic() - began) * 20) % 20 == 0:
             opened.more()
+    if not careless:
+        assassin.finish()
     stop.set()
     ledger = load.Ledger.sum(fork.join() for fork in forks)
     load.summary(ledger, time.monotonic() - began)
