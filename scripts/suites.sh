@@ -1,0 +1,278 @@
+# scripts/suites.sh: the suites of tests, each found in its directory.
+#
+# A suite's function reports every test through passed and failed, which count
+# them; what a failed test said is shown at once.  A suite whose directory does
+# not exist is left out, one with a directory but no test has failed.
+# shellcheck shell=bash
+
+suites_all="unit regress isolation pgtap integration chaos"
+suite_seconds_max=280
+
+passed_count=0
+failed_count=0
+suite_count=0
+verbose=no
+filters=()
+
+passed() {
+	passed_count=$((passed_count + 1))
+	suite_count=$((suite_count + 1))
+	if [ $verbose = yes ]; then
+		printf 'ok      %s\n' "$1"
+	fi
+}
+
+# failed NAME [REASON [FILE with what it said]]
+failed() {
+	failed_count=$((failed_count + 1))
+	suite_count=$((suite_count + 1))
+	printf 'FAILED  %s%s\n' "$1" "${2:+: $2}"
+	if [ -n "${3:-}" ] && [ -s "$3" ]; then
+		tail -n 80 "$3" | sed 's/^/        /'
+	fi
+}
+
+# wanted SUITE [TEST]: does the user's choice include it?
+wanted() {
+	local filter
+
+	[ ${#filters[@]} -gt 0 ] || return 0
+	for filter in "${filters[@]}"; do
+		case $filter in
+			"$1" | "${2:-}" | "$1/${2:-}") return 0 ;;
+		esac
+	done
+	return 1
+}
+
+# The names of the tests of a suite.
+suite_tests() {
+	local dir pattern tests=(-true)
+
+	case $1 in
+		unit) dir=test/unit pattern='*.c' ;;
+		regress) dir=test/sql pattern='*.sql' ;;
+		isolation) dir=test/specs pattern='*.spec' ;;
+		pgtap) dir=test/pgtap pattern='*.sql' ;;
+		integration) dir=test/integration pattern='*' tests=(-perm -u+x) ;;
+		# The other files there are what these programs share.
+		chaos) dir=test/chaos pattern='*.py' tests=(-exec grep -q __main__ {} \;) ;;
+	esac
+	[ -d "$root/$dir" ] || return 0
+	find "$root/$dir" -maxdepth 1 -type f -name "$pattern" "${tests[@]}" -printf '%f\n' |
+		sed 's/\.[a-z]*$//' | sort
+}
+
+suite_directory() {
+	case $1 in
+		regress) echo test/sql ;;
+		isolation) echo test/specs ;;
+		*) echo "test/$1" ;;
+	esac
+}
+
+# tests_wanted SUITE: the tests of a suite that the user chose.
+tests_wanted() {
+	local name
+
+	for name in $(suite_tests "$1"); do
+		if wanted "$1" "$name"; then
+			printf '%s\n' "$name"
+		fi
+	done
+}
+
+# tap_count NAME STATUS FILE: counts the "ok" and "not ok" lines of a program's
+# output.  A program without such lines is one test, decided by its status.
+tap_count() {
+	local name=$1 status=$2 file=$3 line plan="" count=0 bad=0
+
+	while IFS= read -r line; do
+		case $line in
+			"ok "*)
+				count=$((count + 1))
+				passed "$name: $(tap_title "${line#ok }")"
+				;;
+			"not ok "*'# TODO'*)
+				count=$((count + 1))
+				passed "$name: $(tap_title "${line#not ok }")"
+				;;
+			"not ok "*)
+				count=$((count + 1))
+				bad=$((bad + 1))
+				failed "$name: $(tap_title "${line#not ok }")"
+				;;
+			"1.."[0-9]*) plan=${line#1..} plan=${plan%% *} ;;
+		esac
+	done <"$file"
+
+	if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+		failed "$name" "did not end in time" "$file"
+	elif [ -n "$plan" ] && [ "$plan" -ne $count ]; then
+		failed "$name" "planned $plan tests and ran $count" "$file"
+	elif [ $count -eq 0 ] && [ "$status" -eq 0 ] && [ -z "$plan" ]; then
+		passed "$name"
+	elif [ $bad -gt 0 ]; then
+		tail -n 80 "$file" | sed 's/^/        /'
+	elif [ "$status" -ne 0 ]; then
+		failed "$name" "exit status $status" "$file"
+	fi
+}
+
+# A TAP line without its number: "3 - adds up" is "adds up".
+tap_title() {
+	local title=$1
+
+	[[ ! $title =~ ^[0-9]+([[:space:]]+-)?[[:space:]]+(.*)$ ]] || title=${BASH_REMATCH[2]}
+	printf '%s' "${title#- }"
+}
+
+# run_limited FILE COMMAND...: with its output in FILE; the status is in $status.
+run_limited() {
+	local file=$1
+
+	shift
+	status=0
+	timeout --foreground -k 10 $suite_seconds_max "$@" >"$file" 2>&1 </dev/null || status=$?
+}
+
+# Each program twice: as it is, and with the sanitizers.
+suite_unit() {
+	local name out=$work/unit status libs
+	local flags="-std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror"
+
+	mkdir -p "$out"
+	libs=$(find "$root/extension/lib" -name '*.c' 2>/dev/null | sort)
+	for name in $(tests_wanted unit); do
+		local variant extra
+		for variant in plain sanitized; do
+			extra=""
+			[ $variant = plain ] ||
+				extra="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+			# shellcheck disable=SC2086
+			if ! cc $flags $extra -I"$root/extension" -I"$root/extension/lib" -o "$out/$name.$variant" \
+				"$root/test/unit/$name.c" $libs -lm >"$out/$name.log" 2>&1; then
+				failed "unit/$name ($variant)" "does not compile" "$out/$name.log"
+				continue
+			fi
+			run_limited "$out/$name.log" "$out/$name.$variant"
+			tap_count "unit/$name ($variant)" "$status" "$out/$name.log"
+		done
+	done
+}
+
+suite_regress() {
+	pg_regress_run regress "$(dirname "$("$pg_config" --pgxs)")/../test/regress/pg_regress"
+}
+
+suite_isolation() {
+	pg_regress_run isolation \
+		"$(dirname "$("$pg_config" --pgxs)")/../test/isolation/pg_isolation_regress"
+}
+
+# pg_regress_run SUITE PROGRAM: the database of the suite's name exists already.
+pg_regress_run() {
+	local suite=$1 program=$2 out=$work/$1 names status line seen=0
+
+	names=$(tests_wanted "$suite")
+	mkdir -p "$out"
+	# shellcheck disable=SC2086
+	run_limited "$out.log" "$program" --inputdir="$root/test" --outputdir="$out" \
+		--bindir="$USHER_BIN" --host="$PGHOST" --port="$PGPORT" --user=postgres \
+		--use-existing --dbname="$suite" $names
+	while IFS= read -r line; do
+		if [[ $line =~ ^test\ +([^ ]+)\ +\.\.\.\ +(ok|FAILED) ]]; then
+			seen=$((seen + 1))
+			if [ "${BASH_REMATCH[2]}" = ok ]; then
+				passed "$suite/${BASH_REMATCH[1]}"
+			else
+				failed "$suite/${BASH_REMATCH[1]}"
+			fi
+		fi
+	done <"$out.log"
+	if [ -s "$out/regression.diffs" ]; then
+		head -n 300 "$out/regression.diffs"
+	fi
+	if [ $seen -ne "$(wc -w <<<"$names")" ]; then
+		failed "$suite" "not all tests ran (status $status)" "$out.log"
+	fi
+}
+
+suite_pgtap() {
+	local name out=$work/pgtap status
+
+	mkdir -p "$out"
+	for name in $(tests_wanted pgtap); do
+		run_limited "$out/$name.log" "$USHER_BIN/psql" -X -q -A -t -d pgtap -P pager=off \
+			-v ON_ERROR_STOP=1 -v ON_ERROR_ROLLBACK=1 -f "$root/test/pgtap/$name.sql"
+		if [ "$status" -eq 0 ] && ! grep -q '^1\.\.' "$out/$name.log"; then
+			failed "pgtap/$name" "has no plan" "$out/$name.log"
+		else
+			tap_count "pgtap/$name" "$status" "$out/$name.log"
+		fi
+	done
+}
+
+# Programs that test what is around the code; they print TAP lines.
+suite_integration() {
+	local name file out=$work/integration status
+
+	mkdir -p "$out"
+	for name in $(tests_wanted integration); do
+		for file in "$root/test/integration/$name"{,.sh,.py}; do
+			[ -f "$file" ] || continue
+			mkdir -p "$out/$name"
+			TEST_TMP=$out/$name run_limited "$out/$name.log" "$file"
+			tap_count "integration/$name" "$status" "$out/$name.log"
+		done
+	done
+}
+
+suite_chaos() {
+	local name status
+
+	mkdir -p "$work/chaos"
+	for name in $(tests_wanted chaos); do
+		run_limited "$work/chaos/$name.log" "$root/test/chaos/run" --short "$name"
+		tap_count "chaos/$name" "$status" "$work/chaos/$name.log"
+	done
+}
+
+# The invariants of each database that a suite has used.
+suite_invariants() {
+	local database invariant ok detail rows
+
+	for database in regress isolation pgtap; do
+		if ! rows=$(sql -d $database -F $'\t' -c "SELECT * FROM usher.check()" 2>"$work/check.log"); then
+			failed "invariants/$database" "usher.check() failed" "$work/check.log"
+			continue
+		fi
+		[ -n "$rows" ] || failed "invariants/$database" "usher.check() returned nothing"
+		while IFS=$'\t' read -r invariant ok detail; do
+			case $ok in
+				t) passed "invariants/$database: $invariant" ;;
+				*) failed "invariants/$database: $invariant" "$detail" ;;
+			esac
+		done <<<"$rows"
+	done
+}
+
+# suite_run SUITE: runs it, if it is wanted and exists, and prints its sum.
+suite_run() {
+	local suite=$1 passed_before=$passed_count failed_before=$failed_count begin=$SECONDS dir
+
+	dir=$(suite_directory "$suite")
+	if [ "$suite" != invariants ]; then
+		[ -d "$root/$dir" ] || return 0
+		if [ -z "$(suite_tests "$suite")" ]; then
+			failed "$suite" "there is no test in $dir"
+			return 0
+		fi
+		[ -n "$(tests_wanted "$suite")" ] || return 0
+	fi
+	suite_count=0
+	"suite_$suite"
+	[ $suite_count -gt 0 ] || failed "$suite" "no test has run"
+	printf '%-12s %4d passed, %d failed, %d s\n' "$suite" $((passed_count - passed_before)) \
+		$((failed_count - failed_before)) $((SECONDS - begin))
+}

@@ -1,0 +1,91 @@
+#!/bin/bash
+# test/integration/source_rules.sh: rules that the compiler does not know.
+#
+# Reads the sources only, and prints a TAP line for each rule.
+
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
+export LC_ALL=C.UTF-8
+status=0
+
+# rule NAME: ok if stdin is empty; its lines are the violations.
+rule() {
+	local violations
+
+	violations=$(cat)
+	if [ -z "$violations" ]; then
+		echo "ok $1"
+	else
+		echo "not ok $1"
+		printf '%s\n' "$violations" | head -n 40 | sed 's/^/# /'
+		status=1
+	fi
+}
+
+c_files() { find extension bgworkers gateway -name '*.[ch]' 2>/dev/null | sort; }
+documentation() { cat README.md docs/*.md 2>/dev/null; }
+
+# Every call of ereport(ERROR or above, or WARNING) up to its semicolon on one
+# line must name an errcode.
+calls_without_errcode() {
+	c_files | grep -v '/compat\.h$' | xargs -r awk '
+		/(^|[^a-z_])ereport\(/ { call = ""; line = FNR; open = 1 }
+		open { call = call $0 }
+		open && /;[ \t]*$/ {
+			if (call ~ /ereport\((ERROR|FATAL|PANIC|WARNING|elevel)/ && call !~ /errcode/)
+				print FILENAME ":" line
+			open = 0
+		}'
+}
+
+settings_without_documentation() {
+	local name
+
+	grep -ohE '"usher\.[a-z_]+",' extension/guc.c 2>/dev/null | tr -d '",' | sort -u |
+		while read -r name; do
+			documentation | grep -qF "\`$name\`" || echo "$name"
+		done
+}
+
+documented_settings_that_do_not_exist() {
+	local name
+
+	[ -e docs/settings.md ] || return 0
+	grep -oE '^\| *`usher\.[a-z_]+`' docs/settings.md | grep -oE 'usher\.[a-z_]+' | sort -u |
+		while read -r name; do
+			grep -qF "\"$name\"" extension/guc.c || echo "$name"
+		done
+}
+
+sqlstates() {
+	grep -oE "USHER_SQLSTATE\('[0-9A-Z]', '[0-9A-Z]', '[0-9A-Z]'\)" extension/errors.h 2>/dev/null |
+		grep -oE "'.'" | tr -d "'\n" | fold -w 3 | sed 's|^|US|'; echo
+}
+
+sqlstates_without_documentation() {
+	local code
+
+	sqlstates | while read -r code; do
+		documentation | grep -qw "$code" || echo "$code"
+	done
+}
+
+calls_without_errcode | rule "every error has an SQLSTATE"
+grep -rnE 'elog\((ERROR|FATAL|PANIC)' extension bgworkers gateway --include='*.[ch]' 2>/dev/null |
+	grep -v '^extension/compat\.h' | rule "no elog for errors"
+settings_without_documentation | rule "every setting is documented"
+documented_settings_that_do_not_exist | rule "every documented setting exists"
+sqlstates | sort | uniq -d | rule "no SQLSTATE stands for two errors"
+sqlstates_without_documentation | rule "every SQLSTATE is documented"
+c_files | xargs -r grep -n 'PG_VERSION_NUM' | grep -v '^extension/compat\.h' |
+	rule "PostgreSQL version tests stand in compat.h"
+grep -rnE '#include.*(postgres\.h|fmgr\.h|libwebsockets)' extension/lib 2>/dev/null |
+	rule "extension/lib includes neither PostgreSQL nor libwebsockets"
+{ c_files; find dev scripts test examples -type f \( -name '*.sh' -o -name '*.py' -o -name dev \); } |
+	xargs wc -l | awk '$2 != "total" && $1 >= 600 { print $2 ": " $1 " lines" }' |
+	rule "no source has 600 lines"
+c_files | while read -r file; do
+	sed -n 2p "$file" | grep -qF "$file" || echo "$file"
+done | rule "every C file begins with its path"
+grep -rnE 'CREATE OR REPLACE' sql 2>/dev/null | rule "sql/ creates, and replaces nothing"
+exit $status
