@@ -16,10 +16,9 @@
 #include <string.h>
 #include <time.h>
 
-static inline void __attribute__((noreturn, format(printf, 1, 2)))
-die(const char *format, ...)
+static inline void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, format);
 	vfprintf(stderr, format, args);
@@ -52,7 +51,7 @@ open_connection(const char *database)
 {
 	const char *keywords[] = {"dbname", NULL};
 	const char *values[] = {database, NULL};
-	PGconn	   *conn = PQconnectdbParams(keywords, values, 0);
+	PGconn *conn = PQconnectdbParams(keywords, values, 0);
 
 	if (PQstatus(conn) != CONNECTION_OK)
 		die("%s", PQerrorMessage(conn));
@@ -74,4 +73,4 @@ prepare(PGconn *conn, const char *name, const char *query)
 	expect(conn, PQprepare(conn, name, query, 0, NULL), PGRES_COMMAND_OK);
 }
 
-#endif							/* BENCH_H */
+#endif /* BENCH_H */

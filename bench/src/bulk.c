@@ -12,12 +12,12 @@
  */
 #include "bench.h"
 
-#define BATCH 1000
-#define STREAMS 100000
+#define BATCH           1000
+#define STREAMS         100000
 #define STREAMS_A_BATCH 100
-#define LOG_STREAMS 10000
-#define LOG_EVENTS 10
-#define NAME_MAX_BYTES 64
+#define LOG_STREAMS     10000
+#define LOG_EVENTS      10
+#define NAME_MAX_BYTES  64
 
 enum kind
 {
@@ -29,16 +29,16 @@ enum kind
 
 typedef struct Load
 {
-	PGconn	   *conn;
-	enum kind	kind;
+	PGconn *conn;
+	enum kind kind;
 	const char *data;
-	int64_t		base;			/* separates the runs */
-	int64_t		sent;			/* events so far */
-	uint64_t	random;
-	int64_t    *versions;		/* by existing stream, for the COPY side */
-	char	   *buffer;			/* one batch on its way to the server */
-	char		names[BATCH][NAME_MAX_BYTES];
-	int64_t		stream_version[BATCH];
+	int64_t base; /* separates the runs */
+	int64_t sent; /* events so far */
+	uint64_t random;
+	int64_t *versions; /* by existing stream, for the COPY side */
+	char *buffer; /* one batch on its way to the server */
+	char names[BATCH][NAME_MAX_BYTES];
+	int64_t stream_version[BATCH];
 } Load;
 
 static const char *const kinds[] = {"existing", "new", "uuid", "log"};
@@ -47,39 +47,41 @@ static const char *const kinds[] = {"existing", "new", "uuid", "log"};
 static void
 choose_streams(Load *load)
 {
-	uint64_t	first = random_next(&load->random) % STREAMS;
+	uint64_t first = random_next(&load->random) % STREAMS;
 
 	for (int i = 0; i < BATCH; i++)
 	{
-		int64_t		event = load->sent + i;
-		int64_t		window = event / ((int64_t) LOG_STREAMS * LOG_EVENTS);
+		int64_t event = load->sent + i;
+		int64_t window = event / ((int64_t) LOG_STREAMS * LOG_EVENTS);
 
 		load->stream_version[i] = 1;
 		switch (load->kind)
 		{
 			case KIND_EXISTING:
-				{
-					/* 100 distinct streams, a prime apart, each ten times */
-					uint64_t	stream = (first + (uint64_t) (i % STREAMS_A_BATCH) * 7919) % STREAMS;
+			{
+				/* 100 distinct streams, a prime apart, each ten times */
+				uint64_t stream = (first + (uint64_t) (i % STREAMS_A_BATCH) * 7919) % STREAMS;
 
-					snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld", (long long) stream + 1);
-					load->stream_version[i] = load->base * 1000000000 + ++load->versions[stream];
-					break;
-				}
+				snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld", (long long) stream + 1);
+				load->stream_version[i] = load->base * 1000000000 + ++load->versions[stream];
+				break;
+			}
 			case KIND_NEW:
-				snprintf(load->names[i], NAME_MAX_BYTES, "invoice-%lld%09lld", (long long) load->base, (long long) event);
+				snprintf(load->names[i], NAME_MAX_BYTES, "invoice-%lld%09lld",
+						 (long long) load->base, (long long) event);
 				break;
 			case KIND_UUID:
-				{
-					uint64_t	high = random_next(&load->random);
-					uint64_t	low = random_next(&load->random);
+			{
+				uint64_t high = random_next(&load->random);
+				uint64_t low = random_next(&load->random);
 
-					snprintf(load->names[i], NAME_MAX_BYTES, "invoice-%016llx%016llx",
-							 (unsigned long long) high, (unsigned long long) low);
-					break;
-				}
+				snprintf(load->names[i], NAME_MAX_BYTES, "invoice-%016llx%016llx",
+						 (unsigned long long) high, (unsigned long long) low);
+				break;
+			}
 			case KIND_LOG:
-				snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld", (long long) (window * LOG_STREAMS + event % LOG_STREAMS + 1));
+				snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld",
+						 (long long) (window * LOG_STREAMS + event % LOG_STREAMS + 1));
 				break;
 		}
 	}
@@ -88,7 +90,7 @@ choose_streams(Load *load)
 static char *
 put_int32(char *at, int32_t value)
 {
-	uint32_t	network = __builtin_bswap32((uint32_t) value);
+	uint32_t network = __builtin_bswap32((uint32_t) value);
 
 	memcpy(at, &network, 4);
 	return at + 4;
@@ -97,7 +99,7 @@ put_int32(char *at, int32_t value)
 static char *
 put_text(char *at, const char *text)
 {
-	int			length = (int) strlen(text);
+	int length = (int) strlen(text);
 
 	at = put_int32(at, length);
 	memcpy(at, text, (size_t) length);
@@ -108,42 +110,49 @@ put_text(char *at, const char *text)
 static char *
 put_array_header(char *at)
 {
-	at = put_int32(at, 1);		/* dimensions */
-	at = put_int32(at, 0);		/* no nulls */
-	at = put_int32(at, 25);		/* text */
+	at = put_int32(at, 1); /* dimensions */
+	at = put_int32(at, 0); /* no nulls */
+	at = put_int32(at, 25); /* text */
 	at = put_int32(at, BATCH);
-	return put_int32(at, 1);	/* lower bound */
+	return put_int32(at, 1); /* lower bound */
 }
 
 static void
 send_append(Load *load)
 {
 	const char *values[3];
-	int			lengths[3];
-	int			formats[3] = {1, 1, 1};
-	char	   *at = load->buffer;
+	int lengths[3];
+	int formats[3] = {1, 1, 1};
+	char *at = load->buffer;
 
 	for (int array = 0; array < 3; array++)
 	{
 		values[array] = at;
 		at = put_array_header(at);
 		for (int i = 0; i < BATCH; i++)
-			at = put_text(at, array == 0 ? load->names[i] : array == 1 ? "order.placed" : load->data);
+			at = put_text(at, array == 0   ? load->names[i]
+							  : array == 1 ? "order.placed"
+										   : load->data);
 		lengths[array] = (int) (at - values[array]);
 	}
-	expect(load->conn, PQexecPrepared(load->conn, "append", 3, values, lengths, formats, 1), PGRES_TUPLES_OK);
+	expect(load->conn, PQexecPrepared(load->conn, "append", 3, values, lengths, formats, 1),
+		   PGRES_TUPLES_OK);
 }
 
 static void
 send_copy(Load *load)
 {
-	char	   *at = load->buffer;
+	char *at = load->buffer;
 
-	expect(load->conn, PQexec(load->conn, "COPY plain (tenant_id, version, stream, category, type, data) FROM STDIN"), PGRES_COPY_IN);
+	expect(load->conn,
+		   PQexec(load->conn,
+				  "COPY plain (tenant_id, version, stream, category, type, data) FROM STDIN"),
+		   PGRES_COPY_IN);
 	for (int i = 0; i < BATCH; i++)
-		at += sprintf(at, "1\t%lld\t%s\torder\torder.placed\t%s\n", (long long) load->stream_version[i], load->names[i],
-					  load->data);
-	if (PQputCopyData(load->conn, load->buffer, (int) (at - load->buffer)) != 1 || PQputCopyEnd(load->conn, NULL) != 1)
+		at += sprintf(at, "1\t%lld\t%s\torder\torder.placed\t%s\n",
+					  (long long) load->stream_version[i], load->names[i], load->data);
+	if (PQputCopyData(load->conn, load->buffer, (int) (at - load->buffer)) != 1 ||
+		PQputCopyEnd(load->conn, NULL) != 1)
 		die("%s", PQerrorMessage(load->conn));
 	expect(load->conn, PQgetResult(load->conn), PGRES_COMMAND_OK);
 	PQclear(PQgetResult(load->conn));
@@ -152,10 +161,10 @@ send_copy(Load *load)
 int
 main(int argc, char **argv)
 {
-	Load	   *load = calloc(1, sizeof(Load));
-	int			append;
-	double		limit;
-	int64_t		start;
+	Load *load = calloc(1, sizeof(Load));
+	int append;
+	double limit;
+	int64_t start;
 
 	if (argc != 7)
 		die("usage: bulk append|copy existing|new|uuid|log DATABASE JSON SECONDS|EVENTS BASE");
@@ -171,10 +180,12 @@ main(int argc, char **argv)
 	load->versions = calloc(STREAMS, sizeof(int64_t));
 	load->buffer = malloc((size_t) BATCH * (strlen(load->data) + NAME_MAX_BYTES + 64) + 64);
 	if (append)
-		prepare(load->conn, "append", "SELECT usher.append_many($1::text[], $2::text[], $3::text[])");
+		prepare(load->conn, "append",
+				"SELECT usher.append_many($1::text[], $2::text[], $3::text[])");
 
 	start = now_ns();
-	while (load->kind == KIND_LOG ? load->sent < (int64_t) limit : (double) (now_ns() - start) < limit * 1e9)
+	while (load->kind == KIND_LOG ? load->sent < (int64_t) limit
+								  : (double) (now_ns() - start) < limit * 1e9)
 	{
 		choose_streams(load);
 		if (append)

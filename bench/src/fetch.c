@@ -12,14 +12,14 @@
 
 typedef struct Page
 {
-	int64_t		events;
-	char		last[32];		/* position of the last event, as text */
+	int64_t events;
+	char last[32]; /* position of the last event, as text */
 } Page;
 
 static void
 read_count(PGconn *conn, const char *const *params, Page *page)
 {
-	PGresult   *result = PQexecPrepared(conn, "count", 2, params, NULL, NULL, 0);
+	PGresult *result = PQexecPrepared(conn, "count", 2, params, NULL, NULL, 0);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("%s", PQerrorMessage(conn));
@@ -31,7 +31,7 @@ read_count(PGconn *conn, const char *const *params, Page *page)
 static void
 read_fetch(PGconn *conn, const char *const *params, Page *page)
 {
-	PGresult   *result;
+	PGresult *result;
 
 	page->events = 0;
 	if (!PQsendQueryPrepared(conn, "fetch", 2, params, NULL, NULL, 0) || !PQsetSingleRowMode(conn))
@@ -52,27 +52,28 @@ read_fetch(PGconn *conn, const char *const *params, Page *page)
 int
 main(int argc, char **argv)
 {
-	PGconn	   *conn;
-	Page		page = {0, ""};
+	PGconn *conn;
+	Page page = {0, ""};
 	const char *params[2];
-	int64_t		wanted;
-	int64_t		events = 0;
-	int64_t		start;
-	int			count;
+	int64_t wanted;
+	int64_t events = 0;
+	int64_t start;
+	int count;
 
 	if (argc != 6)
 		die("usage: fetch count|fetch DATABASE PAGE AFTER EVENTS");
 	count = strcmp(argv[1], "count") == 0;
 	conn = open_connection(argv[2]);
 	wanted = atoll(argv[5]);
-	prepare(conn, "count", "SELECT count(*), max(position) FROM usher.read($1::bigint, $2::integer)");
+	prepare(conn, "count",
+			"SELECT count(*), max(position) FROM usher.read($1::bigint, $2::integer)");
 	prepare(conn, "fetch", "SELECT * FROM usher.read($1::bigint, $2::integer)");
 	snprintf(page.last, sizeof(page.last), "%s", argv[4]);
 
 	start = now_ns();
 	while (events < wanted)
 	{
-		char		after[32];
+		char after[32];
 
 		memcpy(after, page.last, sizeof(after));
 		params[0] = after;

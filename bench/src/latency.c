@@ -18,36 +18,36 @@
 
 typedef struct Commit
 {
-	int64_t		position;
-	int64_t		sent;			/* COMMIT sent */
-	int64_t		acknowledged;
+	int64_t position;
+	int64_t sent; /* COMMIT sent */
+	int64_t acknowledged;
 } Commit;
 
 typedef struct Return
 {
-	int64_t		position;		/* everything up to here is covered */
-	int64_t		at;
+	int64_t position; /* everything up to here is covered */
+	int64_t at;
 } Return;
 
 typedef struct Run
 {
-	int			usher;
+	int usher;
 	const char *database;
 	const char *data;
-	int			rate;
-	int			commits;
-	Commit	   *commit;
-	Return	   *returned;
-	int			returns;
-	int			returns_max;
-	int64_t		after;			/* where the waiter begins */
+	int rate;
+	int commits;
+	Commit *commit;
+	Return *returned;
+	int returns;
+	int returns_max;
+	int64_t after; /* where the waiter begins */
 } Run;
 
 static int64_t
 query_int(PGconn *conn, const char *query)
 {
-	PGresult   *result = PQexec(conn, query);
-	int64_t		value;
+	PGresult *result = PQexec(conn, query);
+	int64_t value;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("%s", PQerrorMessage(conn));
@@ -69,16 +69,16 @@ note_return(Run *run, int64_t position)
 static void
 wait_usher(Run *run, PGconn *conn)
 {
-	char		after[32];
+	char after[32];
 	const char *params[1] = {after};
-	int64_t		position = run->after;
-	int			idle = 0;
+	int64_t position = run->after;
+	int idle = 0;
 
 	prepare(conn, "wait", "CALL usher.wait_for($1::bigint, '2 s', '*', NULL)");
 	while (idle < 1)
 	{
-		PGresult   *result;
-		int64_t		stable;
+		PGresult *result;
+		int64_t stable;
 
 		snprintf(after, sizeof(after), "%lld", (long long) position);
 		result = PQexecPrepared(conn, "wait", 1, params, NULL, NULL, 0);
@@ -89,7 +89,7 @@ wait_usher(Run *run, PGconn *conn)
 		if (stable > position)
 			note_return(run, stable);
 		else
-			idle++;				/* two seconds without a commit: the writer is done */
+			idle++; /* two seconds without a commit: the writer is done */
 		position = stable;
 	}
 }
@@ -98,11 +98,11 @@ static void
 wait_notify(Run *run, PGconn *conn)
 {
 	struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
-	int			seen = 0;
+	int seen = 0;
 
 	while (seen < run->commits)
 	{
-		PGnotify   *notify;
+		PGnotify *notify;
 
 		if (poll(&socket, 1, 5000) <= 0)
 			die("a notification is missing");
@@ -120,8 +120,8 @@ wait_notify(Run *run, PGconn *conn)
 static void *
 waiter_main(void *arg)
 {
-	Run		   *run = arg;
-	PGconn	   *conn = open_connection(run->database);
+	Run *run = arg;
+	PGconn *conn = open_connection(run->database);
 
 	if (run->usher)
 		wait_usher(run, conn);
@@ -137,7 +137,7 @@ waiter_main(void *arg)
 static void
 write_event(Run *run, PGconn *conn, int number)
 {
-	char		text[32];
+	char text[32];
 	const char *params[2] = {run->data, text};
 
 	snprintf(text, sizeof(text), "%d", number);
@@ -148,41 +148,46 @@ write_event(Run *run, PGconn *conn, int number)
 	run->commit[number].sent = now_ns();
 	expect(conn, PQexec(conn, "COMMIT"), PGRES_COMMAND_OK);
 	run->commit[number].acknowledged = now_ns();
-	run->commit[number].position = run->usher ? query_int(conn, "SELECT usher.last_position()") : number;
+	run->commit[number].position = run->usher ? query_int(conn, "SELECT usher.last_position()")
+											  : number;
 }
 
 static void
 writer_main(Run *run)
 {
-	PGconn	   *conn = open_connection(run->database);
-	int64_t		start;
+	PGconn *conn = open_connection(run->database);
+	int64_t start;
 
 	if (run->usher)
-		prepare(conn, "append", "SELECT usher.append('order-' || ($2::integer % 1000), 'order.placed', $1::jsonb)");
+		prepare(conn, "append",
+				"SELECT usher.append('order-' || ($2::integer % 1000), 'order.placed', $1::jsonb)");
 	else
 	{
-		prepare(conn, "append", "INSERT INTO plain (tenant_id, version, stream, category, type, data) VALUES "
-				"(1, nextval('versions'), 'order-' || ($2::integer % 1000), 'order', 'order.placed', $1::jsonb) RETURNING version");
+		prepare(
+			conn, "append",
+			"INSERT INTO plain (tenant_id, version, stream, category, type, data) VALUES "
+			"(1, nextval('versions'), 'order-' || ($2::integer % 1000), 'order', 'order.placed', $1::jsonb) RETURNING version");
 		prepare(conn, "notify", "SELECT pg_notify('bench', $1)");
 	}
-	start = now_ns() + 200000000;	/* the waiter is there by then */
+	start = now_ns() + 200000000; /* the waiter is there by then */
 	for (int i = 0; i < run->commits; i++)
 	{
-		int64_t		due = start + (int64_t) i * 1000000000 / run->rate;
+		int64_t due = start + (int64_t) i * 1000000000 / run->rate;
 		struct timespec until = {due / 1000000000, due % 1000000000};
 
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 		write_event(run, conn, i);
 	}
-	fprintf(stderr, "  %d commits, %.0f a second\n", run->commits, run->commits * 1e9 / (double) (now_ns() - start));
+	fprintf(stderr, "  %d commits, %.0f a second\n", run->commits,
+			run->commits * 1e9 / (double) (now_ns() - start));
 	PQfinish(conn);
 }
 
 static int
 compare(const void *left, const void *right)
 {
-	int64_t		a = *(const int64_t *) left;
-	int64_t		b = *(const int64_t *) right;
+	int64_t a = *(const int64_t *) left;
+	int64_t b = *(const int64_t *) right;
 
 	return (a > b) - (a < b);
 }
@@ -190,10 +195,10 @@ compare(const void *left, const void *right)
 static void
 print_times(Run *run)
 {
-	int64_t    *acknowledged = calloc((size_t) run->commits, sizeof(int64_t));
-	int64_t    *sent = calloc((size_t) run->commits, sizeof(int64_t));
-	int			early = 0;
-	int			r = 0;
+	int64_t *acknowledged = calloc((size_t) run->commits, sizeof(int64_t));
+	int64_t *sent = calloc((size_t) run->commits, sizeof(int64_t));
+	int early = 0;
+	int r = 0;
 
 	for (int i = 0; i < run->commits; i++)
 	{
@@ -209,15 +214,15 @@ print_times(Run *run)
 	qsort(sent, (size_t) run->commits, sizeof(int64_t), compare);
 #define MS(times, fraction) ((double) (times)[(int) ((run->commits - 1) * (fraction))] / 1e6)
 	printf("p50=%.4f p99=%.4f max=%.4f early=%.4f sent_p50=%.4f sent_p99=%.4f wakeups=%d\n",
-		   MS(acknowledged, 0.5), MS(acknowledged, 0.99), MS(acknowledged, 1.0), (double) early / run->commits,
-		   MS(sent, 0.5), MS(sent, 0.99), run->returns);
+		   MS(acknowledged, 0.5), MS(acknowledged, 0.99), MS(acknowledged, 1.0),
+		   (double) early / run->commits, MS(sent, 0.5), MS(sent, 0.99), run->returns);
 }
 
 int
 main(int argc, char **argv)
 {
-	Run			run = {0};
-	pthread_t	waiter;
+	Run run = {0};
+	pthread_t waiter;
 
 	if (argc != 6)
 		die("usage: latency usher|notify DATABASE JSON RATE SECONDS");
@@ -231,7 +236,7 @@ main(int argc, char **argv)
 	run.returned = calloc((size_t) run.returns_max, sizeof(Return));
 	if (run.usher)
 	{
-		PGconn	   *conn = open_connection(run.database);
+		PGconn *conn = open_connection(run.database);
 
 		run.after = query_int(conn, "SELECT usher.stable_position()");
 		PQfinish(conn);
