@@ -133,11 +133,13 @@ class Dump:
         ensure_same(self.before, self.cluster, "postgres", "being dumped")
 
     def custom(self):
-        """pg_dump -Fc, pg_restore into a new cluster, whose workers run."""
+        """pg_dump -Fc, pg_restore into a new cluster, where somebody looks before it is complete (and workers run)."""
         self.cluster.tool("pg_dump", "-Fc", "-f", self.file("custom"), *self.cluster.connection_arguments())
         other = new_cluster(self.base, "other").start()
         other.rows("CREATE ROLE app")
-        other.tool("pg_restore", "--exit-on-error", self.file("custom"), *other.connection_arguments())
+        for section in ("pre-data", "data", "post-data"):
+            other.tool("pg_restore", "--exit-on-error", "--section=" + section, self.file("custom"), *other.connection_arguments())
+            other.rows("SELECT usher.stable_position()")
         ensure_same(self.before, other, "postgres", "pg_restore")
         ensure_goes_on(other, "postgres", self.top, "pg_restore")
         other.restart()
