@@ -1,0 +1,242 @@
+/*
+ * bgworkers/housekeeping.c
+ *	  One per database with a log: partitions ahead of need, positions
+ *	  reserved ahead, the stable position recorded for standbys, removal of old
+ *	  partitions.
+ *
+ * It sleeps until it is poked: by an appender that came near the last
+ * partition, by a commit when a standby could want to know, by a request for
+ * removal.  An idle database costs nothing.
+ */
+#include "worker_loop.h"
+
+#include "log/log.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
+#include "storage/ipc.h"
+#include "utils/lsyscache.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#define REMOVAL_RETRY_MS 250
+
+PGDLLEXPORT void usher_housekeeping_main(Datum arg);
+
+typedef struct Housekeeping
+{
+	UsherWorker worker;
+	UsherDb    *db;
+	TimestampTz marked_at;		/* last record of the stable position */
+} Housekeeping;
+
+static UsherDb *exit_db;
+
+static void
+housekeeping_exit(int code, Datum arg)
+{
+	if (exit_db)
+		pg_atomic_write_u32(&exit_db->worker_procno, USHER_NO_PROC);
+}
+
+static void
+begin(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+commit(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Whether our log is (still) the one of this database. */
+static bool
+log_exists(UsherDb *db)
+{
+	return OidIsValid(get_extension_oid("pg_usher", true)) &&
+		(db == NULL || get_rel_name(db->log_relid) != NULL);
+}
+
+static void
+run_sql(const char *sql, int nargs, Datum *args)
+{
+	Oid			types[2] = {INT8OID, INT8OID};
+	int			result;
+
+	SPI_connect();
+	result = SPI_execute_with_args(sql, nargs, types, args, NULL, false, 0);
+	Ensure(result == SPI_OK_SELECT, "a housekeeping statement failed");
+	SPI_finish();
+}
+
+/* Make partitions until `usher.partitions_ahead` empty ones lie behind what is wanted. */
+static void
+make_partitions(UsherDb *db)
+{
+	for (;;)
+	{
+		int64		wanted = (int64) pg_atomic_read_u64(&db->wanted);
+		int64		next = usher_position_next(db);
+		Datum		args[2];
+		UsherCatalog *cat;
+		int64		end;
+
+		if (wanted == 0)
+			return;
+		begin("making a partition of the log");
+		cat = usher_catalog();
+		end = cat->npartitions > 0 ? cat->partitions[cat->npartitions - 1].to : (next - 1) / usher_partition_size * usher_partition_size + 1;
+		if (cat->npartitions > 0 && end > Max(wanted, next) + (int64) usher_partitions_ahead * usher_partition_size)
+		{
+			commit();
+			return;
+		}
+		args[0] = Int64GetDatum(end);
+		args[1] = Int64GetDatum(end + usher_partition_size);
+		run_sql("SELECT usher.make_partition($1, $2)", 2, args);
+		commit();
+		ConditionVariableBroadcast(&db->partitions_cv);
+	}
+}
+
+static void
+reserve_ahead(UsherDb *db)
+{
+	if ((int64) pg_atomic_read_u64(&db->mark) - usher_position_next(db) >= usher_position_chunk / 2 ||
+		pg_atomic_read_u64(&db->wanted) == 0)
+		return;
+	begin("reserving positions");
+	usher_positions_reserve(db, usher_position_chunk);
+	commit();
+}
+
+static bool
+standby_connected(void)
+{
+	for (int i = 0; i < max_wal_senders; i++)
+		if (WalSndCtl->walsnds[i].pid != 0)
+			return true;
+	return false;
+}
+
+/* Returns the milliseconds until the next record may be written; -1: nothing to record. */
+static long
+record_stable(Housekeeping *h)
+{
+	TimestampTz due = TimestampTzPlusMilliseconds(h->marked_at, usher_stable_mark_interval_ms);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (pg_atomic_read_u32(&h->db->worker_poked) == 0)
+		return -1;
+	if (now < due)
+		return TimestampDifferenceMilliseconds(now, due) + 1;
+	/* cleared before the position is taken: who commits later pokes again */
+	pg_atomic_exchange_u32(&h->db->worker_poked, 0);
+	begin("recording the stable position");
+	usher_mark_write(usher_catalog()->stable_mark, usher_stable(NULL), standby_connected());
+	commit();
+	h->marked_at = now;
+	return -1;
+}
+
+/* Returns the milliseconds until the next try; -1: nothing is left to remove. */
+static long
+remove_partitions(UsherDb *db)
+{
+	bool		isnull;
+	int			state;
+
+	begin("removing old partitions of the log");
+	SPI_connect();
+	if (SPI_execute("SELECT usher.carry_out_removals()", false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("usher.carry_out_removals() failed")));
+	state = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	commit();
+	return state == 0 ? -1 : state == 1 ? 0 : REMOVAL_RETRY_MS;
+}
+
+static long
+sooner(long a, long b)
+{
+	return a < 0 ? b : b < 0 ? a : Min(a, b);
+}
+
+static long
+housekeeping_round(void *state)
+{
+	Housekeeping *h = state;
+	long		sleep_ms;
+	bool		exists;
+
+	begin("looking at the log");
+	exists = log_exists(h->db);
+	commit();
+	if (!exists)
+	{
+		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
+		h->db->dboid = InvalidOid;
+		LWLockRelease(usher_shared->lock);
+		h->worker.done = true;
+		return -1;
+	}
+	make_partitions(h->db);
+	reserve_ahead(h->db);
+	sleep_ms = record_stable(h);
+	if (pg_atomic_exchange_u32(&h->db->removals_requested, 0) != 0)
+	{
+		long		again = remove_partitions(h->db);
+
+		if (again >= 0)
+			pg_atomic_write_u32(&h->db->removals_requested, 1);
+		sleep_ms = sooner(sleep_ms, again);
+	}
+	return sleep_ms;
+}
+
+void
+usher_housekeeping_main(Datum arg)
+{
+	Housekeeping h = {.worker = {.name = "housekeeping", .round = housekeeping_round}};
+	uint32		none = USHER_NO_PROC;
+
+	usher_worker_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	begin("looking for a log");
+	if (!log_exists(NULL))
+	{
+		commit();
+		proc_exit(0);
+	}
+	h.db = usher_db();
+	commit();
+	before_shmem_exit(housekeeping_exit, (Datum) 0);
+	if (!pg_atomic_compare_exchange_u32(&h.db->worker_procno, &none, usher_my_procno()))
+		proc_exit(0);			/* another one is at it */
+	exit_db = h.db;
+	pg_atomic_write_u32(&h.db->removals_requested, 1);	/* what an earlier one left */
+	pg_atomic_write_u32(&h.db->worker_poked, 1);
+	h.worker.state = &h;
+	usher_worker_loop(&h.worker);
+	proc_exit(0);
+}

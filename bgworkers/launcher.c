@@ -1,0 +1,226 @@
+/*
+ * bgworkers/launcher.c
+ *	  One per cluster: starts the housekeeping worker of each database that has
+ *	  a log, and starts it again when it ended.
+ *
+ * At its own start it cannot know which databases have the extension: it
+ * starts a worker in each, and those that find none leave at once.  Later a
+ * database becomes known by its entry in shared memory, which the first use
+ * of its log makes; who needs a worker and finds none pokes the launcher.
+ */
+#include "worker_loop.h"
+
+#include "shmem.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define PROBES_AT_ONCE 4
+#define RESTART_MS     1000
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void usher_launcher_main(Datum arg);
+
+typedef struct Started
+{
+	Oid			dboid;
+	BackgroundWorkerHandle *handle;	/* NULL: not running */
+	TimestampTz not_before;		/* next start */
+} Started;
+
+typedef struct Launcher
+{
+	UsherWorker worker;
+	Started    *started;
+	int			n,
+				size;
+	Oid		   *probes;			/* databases still to be looked into */
+	int			nprobes;
+	bool		listed;
+} Launcher;
+
+static void
+launcher_exit(int code, Datum arg)
+{
+	pg_atomic_write_u32(&usher_shared->launcher_procno, USHER_NO_PROC);
+}
+
+static void
+list_databases(Launcher *l)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+	int			size = 16;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	l->probes = MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid));
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (!db->datallowconn)
+			continue;
+		if (l->nprobes == size)
+			l->probes = repalloc(l->probes, (size *= 2) * sizeof(Oid));
+		l->probes[l->nprobes++] = db->oid;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	l->listed = true;
+}
+
+static Started *
+started_entry(Launcher *l, Oid dboid)
+{
+	for (int i = 0; i < l->n; i++)
+		if (l->started[i].dboid == dboid)
+			return &l->started[i];
+	if (l->n == l->size)
+	{
+		l->size = Max(16, l->size * 2);
+		l->started = l->started
+			? repalloc(l->started, l->size * sizeof(Started))
+			: MemoryContextAlloc(TopMemoryContext, l->size * sizeof(Started));
+	}
+	memset(&l->started[l->n], 0, sizeof(Started));
+	l->started[l->n].dboid = dboid;
+	return &l->started[l->n++];
+}
+
+static void
+start(Started *s)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_main_arg = ObjectIdGetDatum(s->dboid),
+		.bgw_notify_pid = MyProcPid,
+	};
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	strlcpy(worker.bgw_library_name, "pg_usher_relay", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "usher_housekeeping_main", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_usher housekeeping of database %u", s->dboid);
+	strlcpy(worker.bgw_type, "pg_usher housekeeping", BGW_MAXLEN);
+	if (!RegisterDynamicBackgroundWorker(&worker, &s->handle))
+	{
+		s->handle = NULL;
+		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 10 * RESTART_MS);
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("no worker slot is free for the log of database %u", s->dboid),
+				 errhint("Raise max_worker_processes.")));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Forget workers that ended; returns how many run. */
+static int
+reap(Launcher *l)
+{
+	int			running = 0;
+
+	for (int i = 0; i < l->n; i++)
+	{
+		pid_t		pid;
+		Started    *s = &l->started[i];
+
+		if (s->handle == NULL)
+			continue;
+		if (GetBackgroundWorkerPid(s->handle, &pid) != BGWH_STOPPED)
+		{
+			running++;
+			continue;
+		}
+		pfree(s->handle);
+		s->handle = NULL;
+		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_MS);
+	}
+	return running;
+}
+
+/* Start what is wanted; returns the milliseconds until something postponed is due, -1: nothing. */
+static long
+start_known(Launcher *l)
+{
+	long		next = -1;
+
+	for (int i = 0; i < usher_shared->ndbs; i++)
+	{
+		UsherDb    *db = &usher_shared->dbs[i];
+		TimestampTz now = GetCurrentTimestamp();
+		Started    *s;
+
+		if (!OidIsValid(db->dboid))
+			continue;
+		s = started_entry(l, db->dboid);
+		if (s->handle != NULL)
+			continue;
+		if (db->worker_paused_until > s->not_before)
+			s->not_before = db->worker_paused_until;
+		if (s->not_before > now)
+		{
+			long		left = TimestampDifferenceMilliseconds(now, s->not_before) + 1;
+
+			next = next < 0 ? left : Min(next, left);
+			continue;
+		}
+		start(s);
+	}
+	return next;
+}
+
+static long
+launcher_round(void *state)
+{
+	Launcher   *l = state;
+	int			running;
+
+	if (!l->listed)
+		list_databases(l);
+	running = reap(l);
+	while (l->nprobes > 0 && running < PROBES_AT_ONCE)
+	{
+		Started    *s = started_entry(l, l->probes[--l->nprobes]);
+
+		if (s->handle == NULL)
+		{
+			start(s);
+			running++;
+		}
+	}
+	return start_known(l);
+}
+
+/* Its own round wakes it often only while it probes: a worker's end sets the latch. */
+void
+usher_launcher_main(Datum arg)
+{
+	Launcher	launcher = {.worker = {.name = "launcher", .round = launcher_round}};
+
+	usher_worker_signals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	before_shmem_exit(launcher_exit, (Datum) 0);
+	pg_atomic_write_u32(&usher_shared->launcher_procno, usher_my_procno());
+	launcher.worker.state = &launcher;
+	usher_worker_loop(&launcher.worker);
+}

@@ -1,0 +1,95 @@
+/*
+ * bgworkers/worker_loop.c
+ *	  THE loop of our background workers.
+ *
+ * Two memory contexts: what lives as long as the worker is TopMemoryContext's,
+ * what a round allocates goes with the round.  An error is caught, its
+ * transaction aborted, its report written to the log, and the next round
+ * waits with exponential backoff and full jitter.
+ */
+#include "worker_loop.h"
+
+#include "lib/backoff.h"
+
+#include "access/xact.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define BACKOFF_BASE_MS 100
+#define BACKOFF_CAP_MS  30000
+
+void
+usher_worker_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+}
+
+/* A round that survives its errors; returns how long to sleep. */
+static long
+guarded_round(UsherWorker *worker, MemoryContext context, int *failures)
+{
+	long		sleep_ms = -1;
+
+	PG_TRY();
+	{
+		sleep_ms = worker->round(worker->state);
+		*failures = 0;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		AbortOutOfAnyTransaction();
+		LWLockReleaseAll();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		(*failures)++;
+		sleep_ms = (long) usher_backoff_ms(*failures, BACKOFF_BASE_MS, BACKOFF_CAP_MS,
+										   pg_prng_double(&pg_global_prng_state));
+	}
+	PG_END_TRY();
+	return sleep_ms;
+}
+
+void
+usher_worker_loop(UsherWorker *worker)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "usher worker round", ALLOCSET_DEFAULT_SIZES);
+	int			failures = 0;
+
+	while (!worker->done)
+	{
+		long		sleep_ms;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		MemoryContextSwitchTo(context);
+		sleep_ms = guarded_round(worker, context, &failures);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(context);
+		if (worker->done)
+			break;
+		pgstat_report_activity(STATE_IDLE, NULL);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (sleep_ms >= 0 ? WL_TIMEOUT : 0),
+						 sleep_ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}

@@ -1,0 +1,306 @@
+/*
+ * extension/log/flush.c
+ *	  The commit: take positions, write the pending events, wake who waits.
+ *
+ * In the pre-commit callback, in this order: partitions that can be needed
+ * exist and are locked; positions are durably reserved; only then positions
+ * are taken (from here the stable position stands still, so nothing below may
+ * wait for anybody); rows are written.  The commit and abort callbacks clear
+ * the slot and wake; they allocate nothing and cannot fail.
+ */
+#include "log.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#define CHUNK_EVENTS 1000		/* rows and bytes in one multi-insert, as COPY does */
+#define CHUNK_BYTES  65535
+#define SLACK        1024		/* positions that others may take while we lock partitions */
+
+static UsherDb *taken_from;		/* set while positions are taken */
+static int64 taken_last;
+static int64 session_last_position;
+static bool poke_at_commit;
+
+typedef struct Writer
+{
+	UsherCatalog *cat;
+	int64		from,			/* the open partition's bounds */
+				to;
+	Relation	rel;
+	ResultRelInfo *rri;
+	EState	   *estate;
+	TupleTableSlot **slots;
+	int			nslots,			/* made */
+				n;				/* filled */
+	Size		bytes;
+	MemoryContext scratch;		/* reset after each chunk */
+} Writer;
+
+int64
+usher_session_last_position(void)
+{
+	return session_last_position;
+}
+
+/* The housekeeping worker looks at the removal requests once this transaction has committed. */
+void
+usher_poke_at_commit(void)
+{
+	(void) usher_db();			/* so that the callback need not look it up */
+	poke_at_commit = true;
+}
+
+static void
+poke_housekeeping(void)
+{
+	UsherDb    *db = usher_db();
+
+	pg_atomic_write_u32(&db->removals_requested, 1);
+	usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
+}
+
+/* Lock every partition that positions from `from` to `upto` can fall into. */
+static void
+lock_partitions(UsherDb *db, int64 from, int64 upto)
+{
+	UsherCatalog *cat;
+
+	usher_partitions_require(db, upto);
+	cat = usher_catalog();
+	for (int i = usher_partition_index(cat, from); i < cat->npartitions && cat->partitions[i].from <= upto; i++)
+	{
+		LockRelationOid(cat->partitions[i].relid, RowExclusiveLock);
+		cat = usher_catalog();
+	}
+}
+
+/* At append: take what the flush will need, so that it finds it locked. */
+void
+usher_partitions_lock_ahead(void)
+{
+	UsherDb    *db = usher_db();
+	int64		next = usher_position_next(db);
+
+	lock_partitions(db, next, next + SLACK);
+}
+
+static int64
+take_positions(UsherDb *db, int n, TimestampTz *recorded_at)
+{
+	for (;;)
+	{
+		int64		next = usher_position_next(db);
+		int64		upto = next + n + SLACK;
+		int64		first;
+
+		lock_partitions(db, next, upto);
+		first = usher_positions_take(db, n, recorded_at);
+		if (first + n - 1 <= upto)
+			return first;
+		/* others took so many meanwhile that ours lie beyond what is locked: leave them unused */
+		usher_positions_release();
+	}
+}
+
+static void
+chunk_write(Writer *w)
+{
+	if (w->n == 0)
+		return;
+	heap_multi_insert(w->rel, w->slots, w->n, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < w->n; i++)
+	{
+		List	   *recheck;
+
+		w->slots[i]->tts_tableOid = RelationGetRelid(w->rel);
+		recheck = usher_insert_index_tuples(w->rri, w->slots[i], w->estate);
+		list_free(recheck);
+		ResetPerTupleExprContext(w->estate);
+		ExecClearTuple(w->slots[i]);
+	}
+	w->n = 0;
+	w->bytes = 0;
+	MemoryContextReset(w->scratch);
+}
+
+static void
+partition_close(Writer *w)
+{
+	chunk_write(w);
+	if (w->rel == NULL)
+		return;
+	ExecCloseIndices(w->rri);
+	table_close(w->rel, NoLock);
+	w->rel = NULL;
+}
+
+static void
+partition_open(Writer *w, int64 position)
+{
+	int			i = usher_partition_index(w->cat, position);
+
+	partition_close(w);
+	Ensure(i < w->cat->npartitions && w->cat->partitions[i].from <= position, "no partition for a position");
+	w->from = w->cat->partitions[i].from;
+	w->to = w->cat->partitions[i].to;
+	w->rel = table_open(w->cat->partitions[i].relid, NoLock);
+	w->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(w->rri, w->rel, 0, NULL, 0);
+	ExecOpenIndices(w->rri, false);
+}
+
+static void
+chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
+{
+	MemoryContext old = MemoryContextSwitchTo(w->scratch);
+	HeapTuple	tuple = usher_outbox_tuple(p);
+	char	   *fixed = (char *) tuple->t_data + tuple->t_data->t_hoff;
+
+	MemoryContextSwitchTo(old);
+	memcpy(fixed, &position, sizeof(position));
+	memcpy(fixed + sizeof(position), &recorded_at, sizeof(recorded_at));
+	if (w->n == w->nslots)
+		w->slots[w->nslots++] = MakeSingleTupleTableSlot(w->cat->log_desc, &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(tuple, w->slots[w->n++], false);
+	w->bytes += tuple->t_len;
+	if (w->n == CHUNK_EVENTS || w->bytes >= CHUNK_BYTES)
+		chunk_write(w);
+}
+
+static void
+write_events(int n, int64 first, TimestampTz recorded_at)
+{
+	Writer		w = {.cat = usher_catalog()};
+	int			ntypes;
+	UsherCommitted *types = usher_outbox_types(&ntypes);
+
+	w.estate = CreateExecutorState();
+	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk", ALLOCSET_DEFAULT_SIZES);
+	w.slots = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
+	for (int i = 0; i < n; i++)
+	{
+		UsherPending *p = usher_outbox_get(i);
+		int64		position = first + i;
+
+		if (w.rel == NULL || position >= w.to)
+			partition_open(&w, position);
+		if (p->stream && p->stream->segment != w.from)
+			usher_stream_segment_add(p->stream, w.from, p->version);
+		if (types[p->committed_type].position == 0)
+			types[p->committed_type].position = position;
+		chunk_add(&w, p, position, recorded_at);
+	}
+	partition_close(&w);
+	for (int i = 0; i < w.nslots; i++)
+		ExecDropSingleTupleTableSlot(w.slots[i]);
+	FreeExecutorState(w.estate);
+	MemoryContextDelete(w.scratch);
+}
+
+static void
+flush(void)
+{
+	int			n = usher_outbox_count();
+	MemoryContext old;
+	TimestampTz recorded_at;
+	UsherDb    *db;
+	int64		first;
+
+	if (n == 0)
+		return;
+	usher_outbox_seal();
+	old = MemoryContextSwitchTo(usher_outbox_context());
+	db = usher_db();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	first = take_positions(db, n, &recorded_at);
+	taken_from = db;
+	taken_last = first + n - 1;
+	write_events(n, first, recorded_at);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+}
+
+static void
+finish(bool committed)
+{
+	if (taken_from != NULL)
+	{
+		int			ntypes = 0;
+		UsherCommitted *types = usher_outbox_types(&ntypes);
+
+		usher_positions_release();
+		usher_wake(taken_from, types, committed ? ntypes : 0);
+		if (committed)
+			session_last_position = taken_last;
+		taken_from = NULL;
+	}
+	if (poke_at_commit && committed)
+		poke_housekeeping();
+	poke_at_commit = false;
+	usher_streams_reset();
+	usher_outbox_reset();
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			flush();
+			break;
+		case XACT_EVENT_COMMIT:
+			finish(true);
+			break;
+		case XACT_EVENT_ABORT:
+			finish(false);
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (usher_outbox_count() > 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_USHER_PREPARE_REFUSED),
+						 errmsg("cannot PREPARE a transaction that has appended events"),
+						 errhint("Positions are given at commit: COMMIT instead.")));
+			break;
+		case XACT_EVENT_PREPARE:
+			finish(false);		/* stream locks without events */
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	switch (event)
+	{
+		case SUBXACT_EVENT_COMMIT_SUB:
+			usher_outbox_subcommit(mine, parent);
+			usher_streams_subcommit(mine, parent);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			usher_outbox_subabort(mine);
+			usher_streams_subabort(mine);
+			break;
+		default:
+			break;
+	}
+}
+
+void
+usher_flush_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}

@@ -1,0 +1,238 @@
+/*
+ * extension/log/position.c
+ *	  The counter of positions, the slots of committers, the stable position.
+ *
+ * A committer enters in its slot the first position that it is about to take,
+ * moves the counter, writes, commits, and clears the slot once the commit is
+ * visible (or aborted).  A reader takes the counter first and looks at the
+ * slots after: a position that was given before it looked is either in a slot
+ * or decided.  Everything below the smallest of what it saw is therefore
+ * stable, and a snapshot taken after that shows all of it.
+ *
+ * The counter stays below a durable mark that is raised ahead in chunks (as
+ * sequences do) and flushed before a position above it is given: after a
+ * crash counting goes on above the mark, whatever the readers had passed.
+ */
+#include "log.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/lsyscache.h"
+
+static UsherDb *my_db;			/* last result of usher_db */
+
+/* Call with the lock held.  Takes a free entry, or one whose log is gone. */
+static UsherDb *
+db_entry(Oid log)
+{
+	UsherDb    *reusable = NULL;
+
+	for (int i = 0; i < usher_shared->ndbs; i++)
+	{
+		UsherDb    *db = &usher_shared->dbs[i];
+
+		if (db->dboid == MyDatabaseId && db->log_relid == log)
+			return db;
+		if (reusable == NULL &&
+			(!OidIsValid(db->dboid) ||
+			 (db->dboid == MyDatabaseId && get_rel_name(db->log_relid) == NULL)))
+			reusable = db;
+	}
+	if (reusable == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_TOO_MANY_DATABASES),
+				 errmsg("more than %d databases have an event log", usher_shared->ndbs),
+				 errhint("Raise usher.max_databases and restart the server.")));
+	reusable->loaded = false;
+	pg_atomic_write_u64(&reusable->next, 0);
+	pg_atomic_write_u64(&reusable->mark, 0);
+	pg_atomic_write_u64(&reusable->wanted, 0);
+	reusable->last_recorded_at = 0;
+	reusable->log_relid = log;
+	reusable->dboid = MyDatabaseId;
+	return reusable;
+}
+
+/* First use since the server started: go on above the mark, with a gap on a new timeline. */
+static void
+db_load(UsherDb *db, UsherCatalog *cat)
+{
+	int64		mark = usher_mark_read(cat->position_mark);
+	int64		timeline = usher_mark_read(cat->timeline_mark);
+	int64		current = GetWALInsertionTimeLine();
+
+	if (timeline != current)
+	{
+		/* The mark first: with the timeline alone durable a crash would lose the gap. */
+		if (timeline != 0)
+			usher_mark_write(cat->position_mark, mark += usher_failover_gap, true);
+		usher_mark_write(cat->timeline_mark, current, true);
+	}
+	db->last_recorded_at = usher_newest_recorded_at();
+	pg_atomic_write_u64(&db->mark, mark);
+	pg_atomic_write_u64(&db->next, mark + 1);
+	pg_write_barrier();
+	db->loaded = true;
+}
+
+UsherDb *
+usher_db(void)
+{
+	UsherCatalog *cat = usher_catalog();
+
+	if (likely(my_db != NULL && my_db->log_relid == cat->log && my_db->loaded))
+		return my_db;
+
+	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
+	my_db = db_entry(cat->log);
+	if (!my_db->loaded && !RecoveryInProgress())
+		db_load(my_db, cat);
+	LWLockRelease(usher_shared->lock);
+	return my_db;
+}
+
+int64
+usher_position_next(UsherDb *db)
+{
+	return (int64) pg_atomic_read_u64(&db->next);
+}
+
+/* Make `n` further positions durable, so that taking them will not have to wait for a flush. */
+void
+usher_positions_reserve(UsherDb *db, int64 n)
+{
+	int64		mark;
+
+	if ((int64) (pg_atomic_read_u64(&db->next) + n - 1) <= (int64) pg_atomic_read_u64(&db->mark))
+		return;
+	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
+	mark = (int64) pg_atomic_read_u64(&db->next) + n - 1;
+	if (mark > (int64) pg_atomic_read_u64(&db->mark))
+	{
+		mark += usher_position_chunk;
+		usher_mark_write(usher_catalog()->position_mark, mark, true);
+		pg_atomic_write_u64(&db->mark, mark);
+	}
+	LWLockRelease(usher_shared->lock);
+}
+
+/*
+ * Take n positions; returns the first, and the time that they were recorded.
+ * From here to usher_positions_release() the stable position stands still.
+ */
+int64
+usher_positions_take(UsherDb *db, int64 n, TimestampTz *recorded_at)
+{
+	UsherSlot  *slot = usher_my_slot();
+
+	Ensure(pg_atomic_read_u64(&slot->first) == 0, "positions taken twice");
+	for (;;)
+	{
+		TimestampTz now;
+		uint64		first;
+
+		usher_positions_reserve(db, n);
+		SpinLockAcquire(&db->mutex);
+		first = pg_atomic_read_u64(&db->next);
+		if (first + n - 1 > pg_atomic_read_u64(&db->mark))
+		{
+			SpinLockRelease(&db->mutex);
+			continue;			/* others were faster: reserve again */
+		}
+		slot->db = db;
+		pg_atomic_write_u64(&slot->first, first);
+		pg_write_barrier();
+		pg_atomic_write_u64(&db->next, first + n);
+		now = GetCurrentTimestamp();
+		if (now < db->last_recorded_at)
+			now = db->last_recorded_at;
+		db->last_recorded_at = now;
+		SpinLockRelease(&db->mutex);
+		*recorded_at = now;
+		return (int64) first;
+	}
+}
+
+/* The commit is visible, or the transaction aborted.  Cannot fail. */
+void
+usher_positions_release(void)
+{
+	pg_atomic_write_u64(&usher_my_slot()->first, 0);
+	pg_memory_barrier();
+}
+
+int64
+usher_stable_position_of(UsherDb *db)
+{
+	uint64		stable = pg_atomic_read_u64(&db->next);
+
+	pg_memory_barrier();
+	for (int i = 0; i < usher_shared->nslots; i++)
+	{
+		UsherSlot  *slot = &usher_shared->slots[i];
+		uint64		first = pg_atomic_read_u64(&slot->first);
+
+		if (first != 0 && first < stable && slot->db == db)
+			stable = first;
+	}
+	pg_read_barrier();
+	return (int64) stable - 1;
+}
+
+/*
+ * The stable position; take a snapshot after it.  With `lsn`, also a point in
+ * the WAL behind every commit up to it: flush to there before anything of it
+ * leaves the server.
+ */
+int64
+usher_stable(XLogRecPtr *lsn)
+{
+	int64		stable;
+
+	if (RecoveryInProgress())
+	{
+		if (lsn)
+			*lsn = InvalidXLogRecPtr;
+		return usher_mark_read(usher_catalog()->stable_mark);
+	}
+	stable = usher_stable_position_of(usher_db());
+	if (lsn)
+		*lsn = GetXLogInsertRecPtr();
+	return stable;
+}
+
+/* Wait until partitions exist up to and including `upto`; our worker makes them. */
+void
+usher_partitions_require(UsherDb *db, int64 upto)
+{
+	UsherCatalog *cat = usher_catalog();
+	TimestampTz deadline = GetCurrentTimestamp() + 15 * USECS_PER_SEC;
+
+	while (cat->npartitions == 0 || cat->partitions[cat->npartitions - 1].to <= upto)
+	{
+		uint64		wanted = pg_atomic_read_u64(&db->wanted);
+
+		while (wanted < (uint64) upto && !pg_atomic_compare_exchange_u64(&db->wanted, &wanted, upto))
+			;
+		usher_poke_proc(pg_atomic_read_u32(&usher_shared->launcher_procno));
+		usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
+		ConditionVariableTimedSleep(&db->partitions_cv, 100, PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		cat = usher_catalog();
+		if (GetCurrentTimestamp() > deadline)
+		{
+			ConditionVariableCancelSleep();
+			ereport(ERROR,
+					(errcode(ERRCODE_USHER_PARTITION_MISSING),
+					 errmsg("the log has no partition for position %lld", (long long) upto),
+					 errhint("The pg_usher worker of this database makes them: see the server log, and whether max_worker_processes is exhausted.")));
+		}
+	}
+	ConditionVariableCancelSleep();
+}

@@ -1,0 +1,395 @@
+/*
+ * extension/log/reader.c
+ *	  Scans of the log by position, by category and by stream.
+ *
+ * Partitions are opened one by one and closed (unlocked) when their scan
+ * ends: `visit` must copy what it keeps.  `visit` may run user code.
+ */
+#include "log.h"
+
+#include "tenancy/tenant.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static void
+text_key(ScanKey key, AttrNumber column, const text *value)
+{
+	ScanKeyInit(key, column, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(value));
+	key->sk_collation = C_COLLATION_OID;
+}
+
+/* Scan one partition; false when `visit` asked to stop.  *dropped: it is gone. */
+static bool
+scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
+			   ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
+{
+	Relation	rel = usher_partition_open(partition, AccessShareLock);
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	bool		more = true;
+
+	*dropped = rel == NULL;
+	if (rel == NULL)
+		return true;
+	index = index_open(partition->indexes[kind], AccessShareLock);
+	slot = table_slot_create(rel, NULL);
+	scan = usher_index_beginscan(rel, index, snapshot, nkeys);
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	while (more && index_getnext_slot(scan, direction, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		more = visit(slot, arg);
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return more;
+}
+
+/*
+ * Visit the partitions that hold (after, upto] in order; `keys` have their
+ * last two bound to these positions.  A partition that is dropped meanwhile
+ * raises position_gone, as it would have a moment later.
+ */
+static void
+scan_positions(int32 tenant_id, const text *category, UsherIndex kind, ScanKey keys, int nkeys,
+			   int64 after, int64 upto, UsherVisit visit, void *arg)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		at = after;		/* everything up to here has been visited */
+
+	while (at < upto)
+	{
+		UsherCatalog *cat = usher_catalog();
+		int			i = usher_partition_index(cat, at + 1);
+		int64		to;
+		bool		dropped;
+
+		if (i == cat->npartitions || cat->partitions[i].from > upto)
+			break;
+		to = cat->partitions[i].to;
+		if (!scan_partition(&cat->partitions[i], kind, snapshot, keys, nkeys, ForwardScanDirection,
+							visit, arg, &dropped))
+			break;
+		if (dropped)
+			(void) usher_cursor_begin(at, tenant_id, category);
+		else
+			at = to - 1;
+	}
+	UnregisterSnapshot(snapshot);
+}
+
+void
+usher_read_positions(int64 after, int64 upto, UsherVisit visit, void *arg)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	scan_positions(0, NULL, INDEX_POSITION, keys, 2, after, upto, visit, arg);
+}
+
+/* ---- category ---- */
+
+typedef struct CategoryVisit
+{
+	int32		tenant_id;
+	bool		any_limits;
+	UsherVisit	visit;
+	void	   *arg;
+} CategoryVisit;
+
+static bool
+any_limits(void)
+{
+	Relation	rel = table_open(usher_catalog()->limits, AccessShareLock);
+	bool		any = RelationGetNumberOfBlocks(rel) > 0;
+
+	table_close(rel, AccessShareLock);
+	return any;
+}
+
+/* First version of the stream that its reads show. */
+static int64
+first_visible_version(int32 tenant_id, const text *stream, UsherStreamLimits *limits)
+{
+	int			flags;
+
+	usher_stream_limits(tenant_id, stream, limits);
+	if (limits->max_count > 0)
+		limits->first_visible = Max(limits->first_visible,
+									usher_stream_head(tenant_id, stream, &flags) - limits->max_count + 1);
+	return limits->first_visible;
+}
+
+static bool
+visit_unless_hidden(TupleTableSlot *slot, void *arg)
+{
+	CategoryVisit *c = arg;
+
+	if (c->any_limits)
+	{
+		bool		isnull;
+		UsherStreamLimits limits;
+		text	   *stream = DatumGetTextPP(slot_getattr(slot, LOG_STREAM, &isnull));
+
+		if (DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull)) <
+			first_visible_version(c->tenant_id, stream, &limits) ||
+			DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull)) < limits.not_before)
+			return true;
+	}
+	return c->visit(slot, c->arg);
+}
+
+void
+usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, UsherVisit visit, void *arg)
+{
+	CategoryVisit c = {tenant_id, any_limits(), visit, arg};
+	ScanKeyData keys[4];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
+	text_key(&keys[1], 2, category);
+	ScanKeyInit(&keys[2], 3, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	ScanKeyInit(&keys[3], 3, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	scan_positions(tenant_id, category, INDEX_CATEGORY, keys, 4, after, upto, visit_unless_hidden, &c);
+}
+
+/* ---- stream ---- */
+
+typedef struct StreamVisit
+{
+	int64		left;			/* events still wanted */
+	TimestampTz not_before;
+	UsherVisit	visit;
+	void	   *arg;
+} StreamVisit;
+
+static bool
+visit_stream_event(TupleTableSlot *slot, void *arg)
+{
+	StreamVisit *s = arg;
+	bool		isnull;
+
+	if (!TIMESTAMP_IS_NOBEGIN(s->not_before) &&
+		DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull)) != 0 &&
+		DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull)) < s->not_before)
+		return true;
+	if (s->left <= 0)
+		return false;
+	s->left--;
+	return s->visit(slot, s->arg) && s->left > 0;
+}
+
+/* Pending events of this transaction; they come behind all committed ones. */
+static bool
+visit_pending(int32 tenant_id, const text *stream, int64 from, int64 before, bool backwards, StreamVisit *s)
+{
+	UsherStream *locked = usher_stream_locked(tenant_id, stream);
+	int			n = usher_outbox_count();
+	TupleTableSlot *slot;
+	bool		more = true;
+
+	if (locked == NULL)
+		return true;
+	slot = usher_log_slot(&TTSOpsHeapTuple);
+	for (int i = 0; i < n && more; i++)
+	{
+		UsherPending *p = usher_outbox_get(backwards ? n - 1 - i : i);
+
+		if (p->stream != locked || p->version < from || p->version >= before)
+			continue;
+		ExecStoreHeapTuple(usher_outbox_tuple(p), slot, false);
+		more = visit_stream_event(slot, s);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return more;
+}
+
+static bool
+visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool backwards, StreamVisit *s)
+{
+	int64	   *starts,
+			   *first_versions;
+	int			n = usher_stream_segments(tenant_id, stream, &starts, &first_versions);
+	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	ScanKeyData keys[4];
+	bool		more = true;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
+	text_key(&keys[1], 2, stream);
+	ScanKeyInit(&keys[2], 3, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+	ScanKeyInit(&keys[3], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(before));
+	for (int k = 0; k < n && more; k++)
+	{
+		int			segment = backwards ? n - 1 - k : k;
+		UsherCatalog *cat = usher_catalog();
+		int			i = usher_partition_index(cat, starts[segment]);
+		bool		dropped;
+
+		/* nothing of it here: it ends before `from`, or begins at `before` */
+		if ((segment + 1 < n && first_versions[segment + 1] <= from) || first_versions[segment] >= before)
+			continue;
+		if (i == cat->npartitions || cat->partitions[i].from != starts[segment])
+			continue;			/* removed by retention */
+		more = scan_partition(&cat->partitions[i], INDEX_STREAM, snapshot, keys, 4,
+							  backwards ? BackwardScanDirection : ForwardScanDirection,
+							  visit_stream_event, s, &dropped);
+	}
+	UnregisterSnapshot(snapshot);
+	return more;
+}
+
+/* Versions in [from, before), at most `max`, hidden ones left out; pending ones of this transaction included. */
+void
+usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64 max, bool backwards,
+				  UsherVisit visit, void *arg)
+{
+	UsherStreamLimits limits;
+	StreamVisit s = {max, 0, visit, arg};
+
+	if (max <= 0)
+		return;
+	from = Max(from, first_visible_version(tenant_id, stream, &limits));
+	s.not_before = limits.not_before;
+	if (backwards)
+	{
+		if (visit_pending(tenant_id, stream, from, before, true, &s))
+			(void) visit_committed(tenant_id, stream, from, before, true, &s);
+	}
+	else if (visit_committed(tenant_id, stream, from, before, false, &s))
+		(void) visit_pending(tenant_id, stream, from, before, false, &s);
+}
+
+/* ---- where a cursor may start ---- */
+
+enum
+{
+	REMOVAL_FROM = 1, REMOVAL_TO, REMOVAL_KEPT
+};
+
+static bool
+kept_category(Datum kept, int32 tenant_id, const text *category)
+{
+	Datum	   *elements;
+	int			n;
+	char	   *wanted = psprintf("%d:%s", tenant_id, text_to_cstring(category));
+
+	deconstruct_array(DatumGetArrayTypeP(kept), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		if (strcmp(TextDatumGetCString(elements[i]), wanted) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Oldest position from which on nothing has been removed: of the whole log, or
+ * of one category (which may outlive the log's retention).
+ */
+int64
+usher_oldest_position(int32 tenant_id, const text *category)
+{
+	UsherCatalog *cat = usher_catalog();
+	int64		oldest = cat->npartitions > 0 ? cat->partitions[0].from : 1;
+	Relation	rel = table_open(cat->removals, AccessShareLock);
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+
+	if (RelationGetNumberOfBlocks(rel) == 0)
+	{
+		table_close(rel, AccessShareLock);
+		return oldest;
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		int64		to = DatumGetInt64(slot_getattr(slot, REMOVAL_TO, &isnull));
+		Datum		kept = slot_getattr(slot, REMOVAL_KEPT, &isnull);
+
+		if (category == NULL || !kept_category(kept, tenant_id, category))
+			oldest = Max(oldest, to + 1);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return oldest;
+}
+
+/*
+ * What every cursor function does first: refuse transaction snapshots (they
+ * are older than the stable position) and cursors behind what was kept.
+ * Returns the stable position; take the snapshot after this.
+ */
+int64
+usher_cursor_begin(int64 after, int32 tenant_id, const text *category)
+{
+	int64		oldest;
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_ISOLATION_LEVEL),
+				 errmsg("the log cannot be followed in a %s transaction",
+						XactIsoLevel == XACT_SERIALIZABLE ? "SERIALIZABLE" : "REPEATABLE READ"),
+				 errhint("Its snapshot may be older than the stable position; use READ COMMITTED.")));
+	if (after < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+				 errmsg("a position cannot be negative")));
+	oldest = usher_oldest_position(tenant_id, category);
+	if (after < oldest - 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_POSITION_GONE),
+				 errmsg("events after position %lld have been removed", (long long) after),
+				 errdetail("The oldest position is %lld.", (long long) oldest),
+				 errhint("Start again with after => %lld, and expect a gap.", (long long) oldest - 1)));
+	return usher_stable(NULL);
+}
+
+static bool
+take_recorded_at(TupleTableSlot *slot, void *arg)
+{
+	bool		isnull;
+
+	*(TimestampTz *) arg = DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull));
+	return false;
+}
+
+/* recorded_at of the newest event; 0 when the log is empty. */
+TimestampTz
+usher_newest_recorded_at(void)
+{
+	UsherCatalog *cat = usher_catalog();
+	TimestampTz newest = 0;
+
+	for (int i = cat->npartitions - 1; i >= 0 && newest == 0; i--)
+	{
+		bool		dropped;
+
+		(void) scan_partition(&cat->partitions[i], INDEX_POSITION, SnapshotSelf, NULL, 0, BackwardScanDirection,
+							  take_recorded_at, &newest, &dropped);
+		cat = usher_catalog();
+	}
+	return newest;
+}

@@ -1,0 +1,112 @@
+/*
+ * extension/shmem.c
+ *	  Reserve and initialise the shared memory.
+ */
+#include "shmem.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+
+#define TRANCHE "pg_usher"
+
+UsherShared *usher_shared;
+
+static shmem_request_hook_type previous_request_hook;
+static shmem_startup_hook_type previous_startup_hook;
+
+static Size
+shared_size(void)
+{
+	Size		size = MAXALIGN(sizeof(UsherShared));
+
+	size = add_size(size, mul_size(usher_max_databases, MAXALIGN(sizeof(UsherDb))));
+	size = add_size(size, mul_size(MaxBackends, MAXALIGN(sizeof(UsherSlot))));
+	size = add_size(size, mul_size(MaxBackends, sizeof(int)));
+	return add_size(size, 3 * PG_CACHE_LINE_SIZE);
+}
+
+static void
+shmem_request(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(shared_size());
+	RequestNamedLWLockTranche(TRANCHE, 2);
+}
+
+static void
+shmem_startup(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	usher_shared = ShmemInitStruct(TRANCHE, shared_size(), &found);
+	if (!found)
+	{
+		UsherShared *s = usher_shared;
+		LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE);
+		char	   *at = (char *) CACHELINEALIGN((char *) s + sizeof(*s));
+
+		memset(s, 0, shared_size());
+		s->lock = &locks[0].lock;
+		s->waiter_lock = &locks[1].lock;
+		s->ndbs = usher_max_databases;
+		s->nslots = MaxBackends;
+		pg_atomic_init_u32(&s->nwaiters, 0);
+		pg_atomic_init_u32(&s->launcher_procno, USHER_NO_PROC);
+		s->slots = (UsherSlot *) at;
+		at = (char *) CACHELINEALIGN(at + s->nslots * sizeof(UsherSlot));
+		s->dbs = (UsherDb *) at;
+		at += s->ndbs * sizeof(UsherDb);
+		s->waiters = (int *) MAXALIGN(at);
+		for (int i = 0; i < s->nslots; i++)
+		{
+			pg_atomic_init_u64(&s->slots[i].first, 0);
+			pg_atomic_init_u64(&s->slots[i].hit, 0);
+		}
+		for (int i = 0; i < s->ndbs; i++)
+		{
+			SpinLockInit(&s->dbs[i].mutex);
+			pg_atomic_init_u64(&s->dbs[i].next, 0);
+			pg_atomic_init_u64(&s->dbs[i].mark, 0);
+			pg_atomic_init_u64(&s->dbs[i].wanted, 0);
+			pg_atomic_init_u32(&s->dbs[i].worker_procno, USHER_NO_PROC);
+			pg_atomic_init_u32(&s->dbs[i].worker_poked, 0);
+			pg_atomic_init_u32(&s->dbs[i].removals_requested, 0);
+			ConditionVariableInit(&s->dbs[i].partitions_cv);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+usher_shmem_init(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+UsherSlot *
+usher_my_slot(void)
+{
+	int			procno = usher_my_procno();
+
+	Ensure(usher_shared != NULL && procno >= 0 && procno < usher_shared->nslots,
+		   "backend without a slot");
+	return &usher_shared->slots[procno];
+}
+
+void
+usher_poke_proc(uint32 procno)
+{
+	if (procno != USHER_NO_PROC)
+		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+}

@@ -1,0 +1,74 @@
+/*
+ * extension/shmem.h
+ *	  Shared memory: one entry a database, one slot a backend.
+ *
+ * Locking: `UsherShared.lock` protects the set of databases and the loading
+ * and raising of their counters; UsherDb.mutex protects the fields marked
+ * (m) and is held for a few instructions only; `waiter_lock` protects the
+ * list of waiters (shared to walk, exclusive to change).  Everything else
+ * is atomic.  Order: lock, then waiter_lock; a mutex is always the last.
+ */
+#ifndef USHER_SHMEM_H
+#define USHER_SHMEM_H
+
+#include "usher.h"
+
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+
+typedef struct UsherDb
+{
+	Oid			dboid;			/* InvalidOid: free entry */
+	Oid			log_relid;		/* which incarnation of the extension */
+	slock_t		mutex;
+	bool		loaded;			/* the counter has been read from its durable mark */
+	pg_atomic_uint64 next;		/* (m to write) next position to give */
+	pg_atomic_uint64 mark;		/* last position that is durably reserved */
+	TimestampTz last_recorded_at;	/* (m) */
+	pg_atomic_uint64 wanted;	/* partitions must exist up to here */
+	pg_atomic_uint32 worker_procno;	/* housekeeping worker's, or USHER_NO_PROC */
+	pg_atomic_uint32 worker_poked;	/* its latch is set for the stable mark already */
+	pg_atomic_uint32 removals_requested;
+	TimestampTz worker_paused_until;	/* no worker before: the database is about to be dropped or copied */
+	ConditionVariable partitions_cv;	/* broadcast when a partition was made */
+} UsherDb;
+
+#define USHER_NO_PROC PG_UINT32_MAX
+
+/* A backend in the middle of its commit, and a backend that waits; a cache line each. */
+typedef struct UsherSlot
+{
+	pg_atomic_uint64 first;		/* first position it may be writing; 0: none */
+	UsherDb    *db;
+	/* while waiting: */
+	int32		tenant_id;
+	int32		pattern_len;
+	pg_atomic_uint64 hit;		/* position that ends the wait once it is stable; 0: none yet */
+	char		pattern[USHER_NAME_MAX + 1];
+	char		pad[PG_CACHE_LINE_SIZE];
+} UsherSlot;
+
+typedef struct UsherShared
+{
+	LWLock	   *lock;
+	LWLock	   *waiter_lock;
+	int			ndbs;
+	int			nslots;
+	pg_atomic_uint32 launcher_procno;
+	pg_atomic_uint32 nwaiters;
+	int		   *waiters;		/* slot numbers, dense */
+	UsherDb    *dbs;
+	UsherSlot  *slots;
+} UsherShared;
+
+extern UsherShared *usher_shared;	/* NULL when the library was not preloaded */
+
+extern void usher_shmem_init(void);
+extern UsherSlot *usher_my_slot(void);
+
+/* Set the latch of the process with this number, if there is one. */
+extern void usher_poke_proc(uint32 procno);
+
+#endif							/* USHER_SHMEM_H */

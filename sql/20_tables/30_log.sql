@@ -1,0 +1,25 @@
+-- The log. Fixed-width columns stand first: the commit callback writes position and recorded_at into
+-- tuples that were formed at append. Columns are only ever added at the end.
+CREATE TABLE usher.log (
+    position    bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    id          uuid NOT NULL,
+    tenant_id   integer NOT NULL,
+    slot        integer NOT NULL,
+    flags       integer NOT NULL,
+    version     bigint,
+    stream      text COLLATE "C",
+    category    text COLLATE "C",
+    type        text COLLATE "C" NOT NULL,
+    topic       text COLLATE "C",
+    key         text COLLATE "C",
+    data        jsonb NOT NULL,
+    metadata    jsonb NOT NULL
+) PARTITION BY RANGE (position);
+COMMENT ON TABLE usher.log IS
+'Every event of every tenant, once, partitioned by position; rows are never updated or deleted. flags: 1 tombstone, 2 of a reusable stream, 4 id given by the client.';
+
+CREATE UNIQUE INDEX log_position ON usher.log (position);
+CREATE INDEX log_stream ON usher.log (tenant_id, stream, version);
+CREATE INDEX log_category ON usher.log (tenant_id, category, position);
+CREATE INDEX log_id ON usher.log (tenant_id, id);

@@ -1,0 +1,51 @@
+CREATE FUNCTION usher.carry_out_removals()
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '50ms'
+AS $$
+DECLARE
+    wanted   usher.removal_requests;
+    oldest   record;
+    needed   bigint;
+    survivor text[];
+    hook     text;
+BEGIN
+    SELECT max(r.before), bool_or(r.force) INTO wanted.before, wanted.force FROM usher.removal_requests r;
+    IF wanted.before IS NULL THEN
+        RETURN 0;
+    END IF;
+    SELECT coalesce(min(h.position), 9223372036854775806) INTO needed FROM usher.holds h;
+    SELECT coalesce(array_agg(format('%s:%s', c.tenant_id, c.category) ORDER BY c.tenant_id, c.category), '{}')
+        INTO survivor FROM usher.category_retention c;
+
+    -- The oldest partition that lies below what is wanted, is decided, and is not what it would become.
+    SELECT p.* INTO oldest
+    FROM usher.partition_list() p
+    LEFT JOIN usher.log_removals r USING (from_position)
+    WHERE p.to_position <= wanted.before
+      AND p.to_position - 1 <= usher.stable_position()
+      AND (wanted.force OR p.to_position - 1 <= needed)
+      AND r.kept IS DISTINCT FROM usher.kept_categories(p.partition, p.from_position, p.to_position)
+    ORDER BY p.from_position
+    LIMIT 1;
+    IF NOT FOUND THEN
+        DELETE FROM usher.removal_requests r WHERE r.before <= wanted.before;
+        RETURN 0;
+    END IF;
+
+    BEGIN
+        SELECT r.archive INTO hook FROM usher.retention r;
+        IF hook IS NOT NULL AND NOT EXISTS (SELECT FROM usher.log_removals r WHERE r.from_position = oldest.from_position) THEN
+            PERFORM usher.call_archive(to_regprocedure(hook), oldest.from_position, oldest.to_position - 1);
+        END IF;
+        PERFORM usher.replace_partition(oldest.partition, oldest.from_position, oldest.to_position,
+                                        usher.kept_categories(oldest.partition, oldest.from_position, oldest.to_position));
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        RETURN 2;
+    END;
+    RETURN 1;
+END
+$$;
+COMMENT ON FUNCTION usher.carry_out_removals IS
+'Internal, for the housekeeping worker: remove the oldest partition that is due. Waits at most 50 ms for a lock. Returns 0 when nothing is left to do, 1 when it did one, 2 when somebody reads there: try again.';

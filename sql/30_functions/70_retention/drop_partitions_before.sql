@@ -1,0 +1,16 @@
+CREATE FUNCTION usher.drop_partitions_before("position" bigint, force boolean DEFAULT false)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF drop_partitions_before.position IS NULL OR drop_partitions_before.position < 0 THEN
+        RAISE EXCEPTION 'a position cannot be null or negative' USING ERRCODE = 'US018';
+    END IF;
+    INSERT INTO usher.removal_requests (before, force)
+    VALUES (drop_partitions_before.position, coalesce(drop_partitions_before.force, false));
+    PERFORM usher.poke_housekeeping();
+END
+$$;
+COMMENT ON FUNCTION usher.drop_partitions_before IS
+'Ask the housekeeping worker to remove the partitions that lie wholly below a position. It stops at the cursors of usher.hold unless force, keeps categories with longer retention, waits at most 50 ms for a lock and tries again. The request takes effect when this transaction commits.';

@@ -1,0 +1,82 @@
+CREATE FUNCTION usher.check()
+RETURNS TABLE (invariant text, ok boolean, detail text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    counter record;
+    stable  bigint;
+    n       bigint;
+    example text;
+BEGIN
+    stable := usher.stable_position();
+    counter := usher.counter();
+
+    SELECT count(*), min(l.position)::text INTO n, example FROM usher.log l WHERE l.position > counter.mark;
+    RETURN QUERY SELECT 'position is below the durable mark', n = 0,
+        format('mark %s; %s events above it%s', counter.mark, n, coalesce(', first ' || example, ''));
+
+    IF counter.next IS NOT NULL THEN
+        RETURN QUERY SELECT 'stable position is below the next position', stable < counter.next AND counter.next <= counter.mark + 1,
+            format('stable %s, next %s, mark %s, %s transactions committing', stable, counter.next, counter.mark, counter.committing);
+    END IF;
+
+    SELECT count(*), min(d.position)::text INTO n, example
+    FROM (SELECT l.position FROM usher.log l GROUP BY l.position HAVING count(*) > 1) d;
+    RETURN QUERY SELECT 'position is unique', n = 0, format('%s positions given twice%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(d.position)::text INTO n, example
+    FROM (SELECT l.position, l.recorded_at < lag(l.recorded_at) OVER (ORDER BY l.position) AS backwards FROM usher.log l) d
+    WHERE d.backwards;
+    RETURN QUERY SELECT 'recorded_at never runs backwards', n = 0, format('%s events out of time%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(format('%s at %s', d.stream, d.position)) INTO n, example
+    FROM (SELECT l.stream, l.position, l.version, lag(l.version) OVER w AS previous
+          FROM usher.log l WHERE l.stream IS NOT NULL
+          WINDOW w AS (PARTITION BY l.tenant_id, l.stream ORDER BY l.position)) d
+    WHERE d.version <> d.previous + 1;
+    RETURN QUERY SELECT 'versions follow each other in the order of positions', n = 0,
+        format('%s steps are not +1%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(d.stream) INTO n, example
+    FROM (SELECT l.tenant_id, l.stream, min(l.version) AS first, min(l.position) AS position
+          FROM usher.log l WHERE l.stream IS NOT NULL GROUP BY l.tenant_id, l.stream) d
+    LEFT JOIN usher.stream_registry r USING (tenant_id, stream)
+    WHERE r.stream IS NULL
+       OR (d.first <> 1 AND NOT EXISTS (SELECT FROM usher.partition_list() p WHERE p.from_position > r.first_position)
+           AND NOT EXISTS (SELECT FROM usher.log_removals));
+    RETURN QUERY SELECT 'every stream is registered and begins with version 1', n = 0,
+        format('%s streams are not%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(d.stream) INTO n, example
+    FROM (SELECT DISTINCT l.tenant_id, l.stream, p.from_position
+          FROM usher.partition_list() p
+          JOIN usher.log l ON l.position >= p.from_position AND l.position < p.to_position
+          WHERE l.stream IS NOT NULL) d
+    WHERE NOT EXISTS (SELECT FROM usher.stream_registry r
+                      WHERE r.tenant_id = d.tenant_id AND r.stream = d.stream AND r.first_position = d.from_position)
+      AND NOT EXISTS (SELECT FROM usher.stream_segments s
+                      WHERE s.tenant_id = d.tenant_id AND s.stream = d.stream AND s.from_position = d.from_position);
+    RETURN QUERY SELECT 'segments name every partition of a stream', n = 0,
+        format('%s are missing%s', n, coalesce(', first of ' || example, ''));
+
+    SELECT count(*), min(d.from_position)::text INTO n, example
+    FROM (SELECT p.from_position, lag(p.to_position) OVER (ORDER BY p.from_position) AS previous FROM usher.partition_list() p) d
+    WHERE d.previous <> d.from_position;
+    RETURN QUERY SELECT 'partitions follow each other', n = 0, format('%s gaps%s', n, coalesce(', first at ' || example, ''));
+
+    SELECT count(*), min(c.relname) INTO n, example FROM pg_class c
+    WHERE c.relnamespace = 'usher'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity;
+    RETURN QUERY SELECT 'every table has row-level security', n = 0, format('%s do not%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(t.relname) INTO n, example
+    FROM usher.partition_list() p JOIN pg_stat_all_tables t ON t.relid = p.partition WHERE t.n_tup_upd + t.n_tup_del > 0;
+    RETURN QUERY SELECT 'no row of the log was updated or deleted', n = 0, format('in %s partitions it was%s', n, coalesce(', first ' || example, ''));
+
+    RETURN QUERY SELECT 'pg_usher stands first in shared_preload_libraries',
+        split_part(current_setting('shared_preload_libraries'), ',', 1) ~ '^\s*"?(.*/)?pg_usher"?\s*$',
+        current_setting('shared_preload_libraries');
+END
+$$;
+COMMENT ON FUNCTION usher.check IS
+'Check the invariants of the log: one row each, with what was found. Reads the whole log; for administrators (it looks at every tenant only when it runs as the owner of the log).';

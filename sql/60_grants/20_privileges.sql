@@ -1,0 +1,31 @@
+-- Least privilege: nothing for PUBLIC. Readers read, writers append, administrators configure.
+-- The C functions insert into the log themselves; no role but the owner can write to it with SQL.
+GRANT USAGE ON SCHEMA usher TO usher_reader;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA usher FROM PUBLIC;
+REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA usher FROM PUBLIC;
+
+GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.tenants,
+    usher.events, usher.streams TO usher_reader;
+GRANT EXECUTE ON FUNCTION
+    usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
+    usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
+    usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category,
+    usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name
+    TO usher_reader;
+GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
+
+GRANT EXECUTE ON FUNCTION
+    usher.append, usher.append_batch, usher.append_many, usher.publish, usher.delete_stream
+    TO usher_writer;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    usher.tenants, usher.tenant_grants, usher.projections, usher.retention, usher.category_retention,
+    usher.stream_limits, usher.holds, usher.snapshots
+    TO usher_admin;
+GRANT SELECT, INSERT ON usher.removal_requests TO usher_admin;
+GRANT SELECT ON usher.log_removals, usher.stream_segments, usher.log_partitions, usher.position_mark TO usher_admin;
+GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projection_id_seq TO usher_admin;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
+GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
+REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.replace_partition, usher.carry_out_removals,
+    usher.call_archive, usher.kept_categories FROM usher_admin;
