@@ -62,7 +62,7 @@ choose_streams(Load *load)
 				/* 100 distinct streams, a prime apart, each ten times */
 				uint64_t stream = (first + (uint64_t) (i % STREAMS_A_BATCH) * 7919) % STREAMS;
 
-				snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld", (long long) stream + 1);
+				snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld", (long long) (stream + 1));
 				load->stream_version[i] = load->base * 1000000000 + ++load->versions[stream];
 				break;
 			}
