@@ -39,9 +39,9 @@ build_mirror() {
 		tar -C "$build_dir" --no-same-owner -xpf -
 	mv "$list.new" "$list"
 
-	# A changed header or Makefile, or a sources list with other names, rebuilds all.
-	stamp=$( (cd "$build_dir" && grep -E '\.(c|h)$|Makefile|\.control$' "$list" &&
-		find . -name '*.h' -o -name Makefile -o -name '*.control' | sort | xargs cat &&
+	# Other sources than before, another Makefile or PostgreSQL: build all anew.
+	# (make itself knows what depends on a changed header.)
+	stamp=$( (cd "$build_dir" && grep -E '\.(c|h)$' "$cache/sources" && cat Makefile ./*.control &&
 		"$pg_config" --version) | sha256sum)
 	if [ "$stamp" != "$(cat "$cache/stamp" 2>/dev/null)" ]; then
 		build_make clean >/dev/null 2>&1 || true
