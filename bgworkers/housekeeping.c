@@ -75,45 +75,19 @@ log_exists(UsherDb *db)
 		(db == NULL || get_rel_name(db->log_relid) != NULL);
 }
 
-static void
-run_sql(const char *sql, int nargs, Datum *args)
-{
-	Oid			types[2] = {INT8OID, INT8OID};
-	int			result;
-
-	SPI_connect();
-	result = SPI_execute_with_args(sql, nargs, types, args, NULL, false, 0);
-	Ensure(result == SPI_OK_SELECT, "a housekeeping statement failed");
-	SPI_finish();
-}
-
 /* Make partitions until `usher.partitions_ahead` empty ones lie behind what is wanted. */
 static void
 make_partitions(UsherDb *db)
 {
-	for (;;)
-	{
-		int64		wanted = (int64) pg_atomic_read_u64(&db->wanted);
-		int64		next = usher_position_next(db);
-		Datum		args[2];
-		UsherCatalog *cat;
-		int64		end;
+	bool		made = true;
 
-		if (wanted == 0)
-			return;
+	while (made && pg_atomic_read_u64(&db->wanted) != 0)
+	{
 		begin("making a partition of the log");
-		cat = usher_catalog();
-		end = cat->npartitions > 0 ? cat->partitions[cat->npartitions - 1].to : (next - 1) / usher_partition_size * usher_partition_size + 1;
-		if (cat->npartitions > 0 && end > Max(wanted, next) + (int64) usher_partitions_ahead * usher_partition_size)
-		{
-			commit();
-			return;
-		}
-		args[0] = Int64GetDatum(end);
-		args[1] = Int64GetDatum(end + usher_partition_size);
-		run_sql("SELECT usher.make_partition($1, $2)", 2, args);
+		made = usher_partition_make(db);
 		commit();
-		ConditionVariableBroadcast(&db->partitions_cv);
+		if (made)
+			ConditionVariableBroadcast(&db->partitions_cv);
 	}
 }
 

@@ -12,6 +12,8 @@
 
 #include "shmem.h"
 
+#include <math.h>
+
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -28,7 +30,10 @@
 #include "utils/timestamp.h"
 
 #define PROBES_AT_ONCE 4
-#define RESTART_MS     1000
+#define NO_SLOT_MS     10000
+#define RESTART_MS     50		/* doubled with each failure in a row, without the first */
+#define RESTART_MAX_MS 60000
+#define STEADY_MS      10000	/* who ran so long has not failed */
 
 PG_MODULE_MAGIC;
 
@@ -38,7 +43,9 @@ typedef struct Started
 {
 	Oid			dboid;
 	BackgroundWorkerHandle *handle;	/* NULL: not running */
+	TimestampTz started_at;
 	TimestampTz not_before;		/* next start */
+	int			failures;		/* in a row */
 } Started;
 
 typedef struct Launcher
@@ -117,6 +124,7 @@ start(Started *s)
 	};
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
+	s->started_at = GetCurrentTimestamp();
 	strlcpy(worker.bgw_library_name, "pg_usher_relay", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "usher_housekeeping_main", BGW_MAXLEN);
 	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_usher housekeeping of database %u", s->dboid);
@@ -124,13 +132,37 @@ start(Started *s)
 	if (!RegisterDynamicBackgroundWorker(&worker, &s->handle))
 	{
 		s->handle = NULL;
-		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 10 * RESTART_MS);
+		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_MS);
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no worker slot is free for the log of database %u", s->dboid),
 				 errhint("Raise max_worker_processes.")));
 	}
 	MemoryContextSwitchTo(old);
+}
+
+static bool
+has_log(Oid dboid)
+{
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == dboid)
+			return true;
+	return false;
+}
+
+/* A worker that found no log has not failed; others start again later and later. */
+static void
+ended(Started *s)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!has_log(s->dboid) || TimestampDifferenceExceeds(s->started_at, now, STEADY_MS))
+		s->failures = 0;
+	else
+		s->failures++;
+	s->not_before = now;
+	if (s->failures > 1)
+		s->not_before = TimestampTzPlusMilliseconds(now, (int64) Min(RESTART_MS * pow(2, s->failures - 2), RESTART_MAX_MS));
 }
 
 /* Forget workers that ended; returns how many run. */
@@ -153,7 +185,7 @@ reap(Launcher *l)
 		}
 		pfree(s->handle);
 		s->handle = NULL;
-		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_MS);
+		ended(s);
 	}
 	return running;
 }

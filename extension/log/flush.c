@@ -24,7 +24,6 @@
 
 #define CHUNK_EVENTS 1000		/* rows and bytes in one multi-insert, as COPY does */
 #define CHUNK_BYTES  65535
-#define SLACK        1024		/* positions that others may take while we lock partitions */
 
 static UsherDb *taken_from;		/* set while positions are taken */
 static int64 taken_last;
@@ -69,41 +68,16 @@ poke_housekeeping(void)
 	usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
 }
 
-/* Lock every partition that positions from `from` to `upto` can fall into. */
-static void
-lock_partitions(UsherDb *db, int64 from, int64 upto)
-{
-	UsherCatalog *cat;
-
-	usher_partitions_require(db, upto);
-	cat = usher_catalog();
-	for (int i = usher_partition_index(cat, from); i < cat->npartitions && cat->partitions[i].from <= upto; i++)
-	{
-		LockRelationOid(cat->partitions[i].relid, RowExclusiveLock);
-		cat = usher_catalog();
-	}
-}
-
-/* At append: take what the flush will need, so that it finds it locked. */
-void
-usher_partitions_lock_ahead(void)
-{
-	UsherDb    *db = usher_db();
-	int64		next = usher_position_next(db);
-
-	lock_partitions(db, next, next + SLACK);
-}
-
 static int64
 take_positions(UsherDb *db, int n, TimestampTz *recorded_at)
 {
 	for (;;)
 	{
 		int64		next = usher_position_next(db);
-		int64		upto = next + n + SLACK;
+		int64		upto = next + n + USHER_POSITION_SLACK;
 		int64		first;
 
-		lock_partitions(db, next, upto);
+		usher_partitions_lock(db, next, upto);
 		first = usher_positions_take(db, n, recorded_at);
 		if (first + n - 1 <= upto)
 			return first;

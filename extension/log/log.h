@@ -6,6 +6,7 @@
  *	  catalog.c    names of our relations -> oids; the list of partitions
  *	  mark.c       durable cells (one number in one page)
  *	  position.c   counter, slots, stable position
+ *	  partition.c  partitions ahead of need
  *	  stream.c     stream lock, head version, segments
  *	  outbox.c     this transaction's pending events
  *	  flush.c      pre-commit: take positions, write; commit: wake
@@ -104,7 +105,14 @@ extern void usher_positions_release(void);
 extern int64 usher_position_next(UsherDb *db);
 extern int64 usher_stable_position_of(UsherDb *db);
 extern int64 usher_stable(XLogRecPtr *lsn);
+
+/* ---- partition.c ---- */
+#define USHER_POSITION_SLACK 1024	/* positions that others may take while we lock partitions */
+
+extern bool usher_partition_make(UsherDb *db);
 extern void usher_partitions_require(UsherDb *db, int64 upto);
+extern void usher_partitions_lock(UsherDb *db, int64 from, int64 upto);
+extern void usher_partitions_lock_ahead(void);
 
 /* ---- stream.c ---- */
 typedef struct UsherStream
@@ -202,7 +210,6 @@ extern UsherCommitted *usher_outbox_types(int *n);
 /* ---- flush.c ---- */
 extern void usher_flush_init(void);
 extern int64 usher_session_last_position(void);
-extern void usher_partitions_lock_ahead(void);
 extern void usher_poke_at_commit(void);
 
 /* ---- dedupe.c ---- */

@@ -15,13 +15,8 @@
  */
 #include "log.h"
 
-#include "access/xact.h"
 #include "access/xlog.h"
-#include "access/xloginsert.h"
 #include "miscadmin.h"
-#include "utils/inval.h"
-#include "pgstat.h"
-#include "storage/ipc.h"
 #include "utils/lsyscache.h"
 
 static UsherDb *my_db;			/* last result of usher_db */
@@ -204,35 +199,4 @@ usher_stable(XLogRecPtr *lsn)
 	if (lsn)
 		*lsn = GetXLogInsertRecPtr();
 	return stable;
-}
-
-/* Wait until partitions exist up to and including `upto`; our worker makes them. */
-void
-usher_partitions_require(UsherDb *db, int64 upto)
-{
-	UsherCatalog *cat = usher_catalog();
-	TimestampTz deadline = GetCurrentTimestamp() + 15 * USECS_PER_SEC;
-
-	while (cat->npartitions == 0 || cat->partitions[cat->npartitions - 1].to <= upto)
-	{
-		uint64		wanted = pg_atomic_read_u64(&db->wanted);
-
-		while (wanted < (uint64) upto && !pg_atomic_compare_exchange_u64(&db->wanted, &wanted, upto))
-			;
-		usher_poke_proc(pg_atomic_read_u32(&usher_shared->launcher_procno));
-		usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
-		ConditionVariableTimedSleep(&db->partitions_cv, 100, PG_WAIT_EXTENSION);
-		CHECK_FOR_INTERRUPTS();
-		AcceptInvalidationMessages();
-		cat = usher_catalog();
-		if (GetCurrentTimestamp() > deadline)
-		{
-			ConditionVariableCancelSleep();
-			ereport(ERROR,
-					(errcode(ERRCODE_USHER_PARTITION_MISSING),
-					 errmsg("the log has no partition for position %lld", (long long) upto),
-					 errhint("The pg_usher worker of this database makes them: see the server log, and whether max_worker_processes is exhausted.")));
-		}
-	}
-	ConditionVariableCancelSleep();
 }
