@@ -331,6 +331,13 @@ usher_stream_version(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(usher_stream_head(usher_current_tenant_id(), name_argument(fcinfo, 0, "stream name"), &flags));
 }
 
+/* What belongs to another tenant is for administrators. */
+static bool
+tenant_visible(int32 tenant_id)
+{
+	return usher_is_admin() || tenant_id == usher_current_tenant_id();
+}
+
 /* For the view usher.streams, which shows every tenant's rows to those who may see them. */
 PG_FUNCTION_INFO_V1(usher_stream_head_of);
 Datum
@@ -338,6 +345,8 @@ usher_stream_head_of(PG_FUNCTION_ARGS)
 {
 	int			flags;
 
+	if (!tenant_visible(PG_GETARG_INT32(0)))
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(usher_stream_head(PG_GETARG_INT32(0), PG_GETARG_TEXT_PP(1), &flags));
 }
 
@@ -425,7 +434,7 @@ PG_FUNCTION_INFO_V1(usher_tenant_name);
 Datum
 usher_tenant_name(PG_FUNCTION_ARGS)
 {
-	text	   *slug = usher_tenant_slug_of(PG_GETARG_INT32(0));
+	text	   *slug = tenant_visible(PG_GETARG_INT32(0)) ? usher_tenant_slug_of(PG_GETARG_INT32(0)) : NULL;
 
 	if (slug == NULL)
 		PG_RETURN_NULL();

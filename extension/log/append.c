@@ -11,19 +11,15 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-static SubTransactionId locked_ahead;	/* subtransaction that holds the partitions' locks */
-static LocalTransactionId locked_ahead_xact;
+static LocalTransactionId looked_ahead; /* transaction that has made sure of its partitions */
 
 /*
  * What every append begins with: the transaction may write, and the
- * partitions that its commit will need are locked.  Locks of a savepoint that
- * rolled back are gone, so they are taken again in each new subtransaction.
+ * partitions that its commit will need exist or have been asked for.
  */
 void
 usher_append_check_state(void)
 {
-	SubTransactionId subid = GetCurrentSubTransactionId();
-
 	if (RecoveryInProgress() || XactReadOnly)
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
@@ -33,11 +29,10 @@ usher_append_check_state(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 				 errmsg("cannot append events during a parallel operation")));
-	if (locked_ahead == subid && locked_ahead_xact == usher_my_lxid())
+	if (looked_ahead == usher_my_lxid())
 		return;
-	usher_partitions_lock_ahead();
-	locked_ahead = subid;
-	locked_ahead_xact = usher_my_lxid();
+	usher_partitions_look_ahead();
+	looked_ahead = usher_my_lxid();
 }
 
 /* Names of streams, types, topics, keys, patterns: 1 to 255 bytes without control characters. */

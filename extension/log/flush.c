@@ -28,7 +28,7 @@
 static UsherDb *taken_from;		/* set while positions are taken */
 static int64 taken_last;
 static int64 session_last_position;
-static bool poke_at_commit;
+static UsherDb *poke_at_commit;	/* whose worker to wake */
 
 typedef struct Writer
 {
@@ -55,35 +55,14 @@ usher_session_last_position(void)
 void
 usher_poke_at_commit(void)
 {
-	(void) usher_db();			/* so that the callback need not look it up */
-	poke_at_commit = true;
+	poke_at_commit = usher_db();
 }
 
 static void
-poke_housekeeping(void)
+poke_housekeeping(UsherDb *db)
 {
-	UsherDb    *db = usher_db();
-
 	pg_atomic_write_u32(&db->removals_requested, 1);
 	usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
-}
-
-static int64
-take_positions(UsherDb *db, int n, TimestampTz *recorded_at)
-{
-	for (;;)
-	{
-		int64		next = usher_position_next(db);
-		int64		upto = next + n + USHER_POSITION_SLACK;
-		int64		first;
-
-		usher_partitions_lock(db, next, upto);
-		first = usher_positions_take(db, n, recorded_at);
-		if (first + n - 1 <= upto)
-			return first;
-		/* others took so many meanwhile that ours lie beyond what is locked: leave them unused */
-		usher_positions_release();
-	}
 }
 
 static void
@@ -133,6 +112,30 @@ partition_open(Writer *w, int64 position)
 	ExecOpenIndices(w->rri, false);
 }
 
+/*
+ * Take n positions, with the partition where they will most likely fall open
+ * already: what is left to do until the commit waits for nobody.
+ */
+static int64
+take_positions(Writer *w, UsherDb *db, int n, TimestampTz *recorded_at)
+{
+	for (;;)
+	{
+		int64		next = usher_position_next(db);
+		int64		upto = next + n + USHER_POSITION_SLACK;
+		int64		first;
+
+		usher_partitions_lock(db, next, upto);
+		if (w->rel == NULL)
+			partition_open(w, next);
+		first = usher_positions_take(db, n, recorded_at);
+		if (first + n - 1 <= upto)
+			return first;
+		/* others took so many meanwhile that ours lie beyond what is locked: leave them unused */
+		usher_positions_release();
+	}
+}
+
 static void
 chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 {
@@ -152,39 +155,32 @@ chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 }
 
 static void
-write_events(int n, int64 first, TimestampTz recorded_at)
+write_events(Writer *w, int n, int64 first, TimestampTz recorded_at)
 {
-	Writer		w = {.cat = usher_catalog()};
 	int			ntypes;
 	UsherCommitted *types = usher_outbox_types(&ntypes);
 
-	w.estate = CreateExecutorState();
-	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk", ALLOCSET_DEFAULT_SIZES);
-	w.slots = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
 	for (int i = 0; i < n; i++)
 	{
 		UsherPending *p = usher_outbox_get(i);
 		int64		position = first + i;
 
-		if (w.rel == NULL || position >= w.to)
-			partition_open(&w, position);
-		if (p->stream && p->stream->segment != w.from)
-			usher_stream_segment_add(p->stream, w.from, p->version);
+		if (position < w->from || position >= w->to)
+			partition_open(w, position);
+		if (p->stream && p->stream->segment != w->from)
+			usher_stream_segment_add(p->stream, w->from, p->version);
 		if (types[p->committed_type].position == 0)
 			types[p->committed_type].position = position;
-		chunk_add(&w, p, position, recorded_at);
+		chunk_add(w, p, position, recorded_at);
 	}
-	partition_close(&w);
-	for (int i = 0; i < w.nslots; i++)
-		ExecDropSingleTupleTableSlot(w.slots[i]);
-	FreeExecutorState(w.estate);
-	MemoryContextDelete(w.scratch);
+	partition_close(w);
 }
 
 static void
 flush(void)
 {
 	int			n = usher_outbox_count();
+	Writer		w = {0};
 	MemoryContext old;
 	TimestampTz recorded_at;
 	UsherDb    *db;
@@ -196,10 +192,19 @@ flush(void)
 	old = MemoryContextSwitchTo(usher_outbox_context());
 	db = usher_db();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	first = take_positions(db, n, &recorded_at);
+	w.cat = usher_catalog();
+	w.estate = CreateExecutorState();
+	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk", ALLOCSET_DEFAULT_SIZES);
+	w.slots = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
+
+	first = take_positions(&w, db, n, &recorded_at);
 	taken_from = db;
 	taken_last = first + n - 1;
-	write_events(n, first, recorded_at);
+	write_events(&w, n, first, recorded_at);
+
+	for (int i = 0; i < w.nslots; i++)
+		ExecDropSingleTupleTableSlot(w.slots[i]);
+	FreeExecutorState(w.estate);
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 }
@@ -218,9 +223,9 @@ finish(bool committed)
 			session_last_position = taken_last;
 		taken_from = NULL;
 	}
-	if (poke_at_commit && committed)
-		poke_housekeeping();
-	poke_at_commit = false;
+	if (poke_at_commit != NULL && committed)
+		poke_housekeeping(poke_at_commit);
+	poke_at_commit = NULL;
 	usher_streams_reset();
 	usher_outbox_reset();
 }

@@ -112,7 +112,7 @@ extern int64 usher_stable(XLogRecPtr *lsn);
 extern bool usher_partition_make(UsherDb *db);
 extern void usher_partitions_require(UsherDb *db, int64 upto);
 extern void usher_partitions_lock(UsherDb *db, int64 from, int64 upto);
-extern void usher_partitions_lock_ahead(void);
+extern void usher_partitions_look_ahead(void);
 
 /* ---- stream.c ---- */
 typedef struct UsherStream

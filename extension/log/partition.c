@@ -147,12 +147,15 @@ usher_partitions_lock(UsherDb *db, int64 from, int64 upto)
 	}
 }
 
-/* At append: take what the flush will need, so that it finds it locked. */
+/*
+ * At append: have what the flush will need.  Nothing is locked: the flush does
+ * that before it takes positions, and a session that stays open for long must
+ * not stand in the way of the removal of what is the oldest partition then.
+ */
 void
-usher_partitions_lock_ahead(void)
+usher_partitions_look_ahead(void)
 {
 	UsherDb    *db = usher_db();
-	int64		next = usher_position_next(db);
 
-	usher_partitions_lock(db, next, next + USHER_POSITION_SLACK);
+	usher_partitions_require(db, usher_position_next(db) + USHER_POSITION_SLACK);
 }

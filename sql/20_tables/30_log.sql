@@ -18,8 +18,3 @@ CREATE TABLE usher.log (
 ) PARTITION BY RANGE (position);
 COMMENT ON TABLE usher.log IS
 'Every event of every tenant, once, partitioned by position; rows are never updated or deleted. flags: 1 tombstone, 2 of a reusable stream, 4 id given by the client.';
-
-CREATE UNIQUE INDEX log_position ON usher.log (position);
-CREATE INDEX log_stream ON usher.log (tenant_id, stream, version);
-CREATE INDEX log_category ON usher.log (tenant_id, category, position);
-CREATE INDEX log_id ON usher.log (tenant_id, id);

@@ -5,12 +5,12 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA usher FROM PUBLIC;
 REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA usher FROM PUBLIC;
 
 GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.tenants,
-    usher.events, usher.streams TO usher_reader;
+    usher.events, usher.streams, usher.log_partitions TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
     usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category,
-    usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name
+    usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list
     TO usher_reader;
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
@@ -23,9 +23,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     usher.stream_limits, usher.holds, usher.snapshots
     TO usher_admin;
 GRANT SELECT, INSERT ON usher.removal_requests TO usher_admin;
-GRANT SELECT ON usher.log_removals, usher.stream_segments, usher.log_partitions, usher.position_mark TO usher_admin;
+GRANT SELECT ON usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
 GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projection_id_seq TO usher_admin;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
-REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.replace_partition, usher.carry_out_removals,
+REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.replace_partition, usher.carry_out_removals,
     usher.call_archive, usher.kept_categories FROM usher_admin;

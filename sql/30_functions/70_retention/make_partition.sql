@@ -11,6 +11,7 @@ BEGIN
     -- Built aside and then attached: this needs no lock that an appender or a reader waits for.
     EXECUTE format('CREATE TABLE usher.%I (LIKE usher.log INCLUDING ALL, CHECK (position >= %s AND position < %s))',
                    partition, from_position, to_position);
+    PERFORM usher.index_partition(format('usher.%I', partition)::regclass);
     EXECUTE format('ALTER TABLE usher.%I OWNER TO %I', partition, owner);
     EXECUTE format('ALTER TABLE usher.%I ENABLE ROW LEVEL SECURITY', partition);
     EXECUTE format('ALTER TABLE usher.log ATTACH PARTITION usher.%I FOR VALUES FROM (%s) TO (%s)',

@@ -30,6 +30,7 @@ BEGIN
                    from_position, to_position);
     EXECUTE format('INSERT INTO usher.survivors SELECT l.* FROM usher.%I l WHERE format(''%%s:%%s'', l.tenant_id, l.category) = ANY ($1) ORDER BY l.position', name)
         USING kept;
+    PERFORM usher.index_partition('usher.survivors');
     EXECUTE format('ALTER TABLE usher.survivors OWNER TO %I',
                    (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = 'usher.log'::regclass));
     ALTER TABLE usher.survivors ENABLE ROW LEVEL SECURITY;

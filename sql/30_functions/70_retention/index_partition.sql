@@ -1,0 +1,15 @@
+CREATE FUNCTION usher.index_partition(partition regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- The log itself has none: ATTACH would make them anew when a dump is restored, before the dump makes its own.
+    EXECUTE format('CREATE UNIQUE INDEX ON %s (position)', partition);
+    EXECUTE format('CREATE INDEX ON %s (tenant_id, stream, version)', partition);
+    EXECUTE format('CREATE INDEX ON %s (tenant_id, category, position)', partition);
+    EXECUTE format('CREATE INDEX ON %s (tenant_id, id)', partition);
+END
+$$;
+COMMENT ON FUNCTION usher.index_partition IS
+'Internal: the indexes that every partition of the log has.';
