@@ -2,7 +2,7 @@
 # examples/changelog/follow.py: follows the log live.
 #
 # The whole of a reader's state is one number, the position of the last event
-# that it has seen.  Read what comes after it; when there is nothing, wait with
+# that it has seen.  Read what comes after it; when that was all, wait with
 # CALL usher.wait_for, which returns as soon as something is committed.
 
 import argparse
@@ -58,7 +58,7 @@ def main():
                 show(row)
             done = done or row[3] == arguments.until
         events += len(rows)
-        if not rows:
+        if len(rows) < PAGE and not done:
             entered = time.monotonic()
             cursor.execute("CALL usher.wait_for(%s, '5 s', '*', NULL)", (after,))
             returned = time.monotonic()

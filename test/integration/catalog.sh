@@ -30,8 +30,9 @@ table_member=$(printf "$member" c pg_class)
 
 rule "every function has a comment" "SELECT oid::regprocedure FROM pg_proc p
 	WHERE $function_member AND obj_description(oid, 'pg_proc') IS NULL"
+# (A procedure that commits cannot have settings of its own.)
 rule "every SQL function locks its search_path" "SELECT oid::regprocedure FROM pg_proc p
-	WHERE $function_member AND prolang IN (SELECT oid FROM pg_language WHERE lanname IN ('sql', 'plpgsql'))
+	WHERE $function_member AND prokind = 'f' AND prolang IN (SELECT oid FROM pg_language WHERE lanname IN ('sql', 'plpgsql'))
 	AND prosqlbody IS NULL AND NOT EXISTS (SELECT FROM unnest(proconfig) s WHERE s LIKE 'search_path=%')"
 rule "every table and view has a comment" "SELECT oid::regclass FROM pg_class c
 	WHERE $table_member AND relkind IN ('r', 'p', 'v') AND obj_description(oid, 'pg_class') IS NULL"
