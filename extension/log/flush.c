@@ -237,6 +237,7 @@ xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			flush();
+			usher_outbox_close();
 			break;
 		case XACT_EVENT_COMMIT:
 			finish(true);
@@ -250,6 +251,7 @@ xact_callback(XactEvent event, void *arg)
 						(errcode(ERRCODE_USHER_PREPARE_REFUSED),
 						 errmsg("cannot PREPARE a transaction that has appended events"),
 						 errhint("Positions are given at commit: COMMIT instead.")));
+			usher_outbox_close();
 			break;
 		case XACT_EVENT_PREPARE:
 			finish(false);		/* stream locks without events */

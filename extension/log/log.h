@@ -204,6 +204,7 @@ extern void usher_outbox_subcommit(SubTransactionId from, SubTransactionId to);
 extern void usher_outbox_subabort(SubTransactionId subid);
 extern void usher_outbox_reset(void);
 extern void usher_outbox_seal(void);
+extern void usher_outbox_close(void);
 extern MemoryContext usher_outbox_context(void);
 extern UsherCommitted *usher_outbox_types(int *n);
 

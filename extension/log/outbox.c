@@ -336,6 +336,18 @@ usher_outbox_subabort(SubTransactionId subid)
 	}
 }
 
+/*
+ * Before a commit: the temporary file is closed, or its owner would complain.
+ * (An abort closes it without a word.)
+ */
+void
+usher_outbox_close(void)
+{
+	if (outbox.file != NULL)
+		BufFileClose(outbox.file);
+	outbox.file = NULL;
+}
+
 /* End of the transaction; its memory goes by itself. */
 void
 usher_outbox_reset(void)
