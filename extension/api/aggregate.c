@@ -229,15 +229,19 @@ Datum
 usher_aggregate(PG_FUNCTION_ARGS)
 {
 	Fold		f = {0};
-	int64		until = PG_ARGISNULL(3) ? PG_INT64_MAX - 1 : PG_GETARG_INT64(3);
+	int64		until = PG_ARGISNULL(3) ? PG_INT64_MAX - 1 : Min(PG_GETARG_INT64(3), PG_INT64_MAX - 1);
 	UsherStreamLimits limits;
 	bool		use_snapshots;
 	Oid			reducer;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+				(errcode(PG_ARGISNULL(0) ? ERRCODE_USHER_INVALID_NAME : ERRCODE_USHER_INVALID_ARGUMENT),
 				 errmsg("%s is null", PG_ARGISNULL(0) ? "stream name" : "reducer")));
+	if (until < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+				 errmsg("a version cannot be negative")));
 	f.stream = PG_GETARG_TEXT_PP(0);
 	usher_check_name(f.stream, "stream name");
 	reducer = PG_GETARG_OID(1);

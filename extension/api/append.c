@@ -28,15 +28,21 @@ null_argument(const char *what)
 			 errmsg("%s is null", what)));
 }
 
+static void
+null_name(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_USHER_INVALID_NAME),
+			 errmsg("%s is null", what)));
+}
+
 static text *
 name_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	text	   *name;
 
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_NAME),
-				 errmsg("%s is null", what)));
+		null_name(what);
 	name = PG_GETARG_TEXT_PP(n);
 	usher_check_name(name, what);
 	return name;
@@ -135,7 +141,7 @@ new_event_from(Datum element, int32 tenant_id)
 	heap_deform_tuple(&tuple, desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	if (nulls[NEW_EVENT_TYPE - 1])
-		null_argument("event type");
+		null_name("event type");
 	event.type = type_checked(DatumGetTextPP(values[NEW_EVENT_TYPE - 1]));
 	event.data = nulls[NEW_EVENT_DATA - 1] ? usher_empty_object() : DatumGetJsonbP(values[NEW_EVENT_DATA - 1]);
 	event.metadata = nulls[NEW_EVENT_METADATA - 1] ? usher_empty_object() : DatumGetJsonbP(values[NEW_EVENT_METADATA - 1]);
@@ -259,7 +265,7 @@ element_name(const TextArray *a, int i, const char *what)
 	text	   *name;
 
 	if (a->nulls[i])
-		null_argument(what);
+		null_name(what);
 	name = DatumGetTextPP(a->values[i]);
 	usher_check_name(name, what);
 	return name;

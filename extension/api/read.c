@@ -66,7 +66,10 @@ max_argument(FunctionCallInfo fcinfo, int n)
 static text *
 name_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
-	null_refused(fcinfo, n, what);
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_NAME),
+				 errmsg("%s is null", what)));
 	usher_check_name(PG_GETARG_TEXT_PP(n), what);
 	return PG_GETARG_TEXT_PP(n);
 }
