@@ -87,7 +87,7 @@ id_argument(FunctionCallInfo fcinfo, int n, UsherEvent *event)
 	if (PG_ARGISNULL(n))
 		return;
 	event->id = *PG_GETARG_UUID_P(n);
-	event->flags |= LOG_FLAG_ID_GIVEN;
+	event->flags |= LOG_FLAG_ID_INDEXED;
 }
 
 /* Lock the stream unless the expected version says that it must exist already and it does not. */
@@ -114,7 +114,7 @@ usher_append(PG_FUNCTION_ARGS)
 	id_argument(fcinfo, 5, &event);
 	usher_append_check_state();
 	event.tenant_id = usher_current_tenant_id();
-	if ((event.flags & LOG_FLAG_ID_GIVEN) && usher_event_is_repeat(&event, name, &version))
+	if ((event.flags & LOG_FLAG_ID_INDEXED) && usher_event_is_repeat(&event, name, &version))
 		PG_RETURN_INT64(version);
 	event.stream = lock_expected(event.tenant_id, name, !PG_ARGISNULL(3), PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3));
 	PG_RETURN_INT64(usher_append_event(&event));
@@ -150,7 +150,7 @@ new_event_from(Datum element, int32 tenant_id)
 	if (!nulls[NEW_EVENT_ID - 1])
 	{
 		event.id = *DatumGetUUIDP(values[NEW_EVENT_ID - 1]);
-		event.flags |= LOG_FLAG_ID_GIVEN;
+		event.flags |= LOG_FLAG_ID_INDEXED;
 	}
 	return event;
 }
@@ -165,7 +165,7 @@ count_repeats(UsherEvent *events, int n, const text *stream, int64 *last_version
 	{
 		int64		version;
 
-		if (!(events[i].flags & LOG_FLAG_ID_GIVEN) || !usher_event_is_repeat(&events[i], stream, &version))
+		if (!(events[i].flags & LOG_FLAG_ID_INDEXED) || !usher_event_is_repeat(&events[i], stream, &version))
 			continue;
 		repeats++;
 		*last_version = version;
@@ -223,7 +223,7 @@ usher_append_batch(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		events[i].stream = stream;
-		if ((events[i].flags & LOG_FLAG_ID_GIVEN) && usher_outbox_find(tenant_id, &events[i].id))
+		if ((events[i].flags & LOG_FLAG_ID_INDEXED) && usher_outbox_find(tenant_id, &events[i].id))
 			refuse_partial_repeat(1, n);
 		version = usher_append_event(&events[i]);
 	}
@@ -309,7 +309,7 @@ many_event(const Many *m, int i)
 	if (m->id_nulls && !m->id_nulls[i])
 	{
 		event.id = *DatumGetUUIDP(m->ids[i]);
-		event.flags |= LOG_FLAG_ID_GIVEN;
+		event.flags |= LOG_FLAG_ID_INDEXED;
 	}
 	return event;
 }
@@ -351,7 +351,7 @@ many_repeats(const Many *m, int n, MemoryContext scratch)
 		UsherEvent	event = many_event(m, i);
 		int64		version;
 
-		if ((event.flags & LOG_FLAG_ID_GIVEN) &&
+		if ((event.flags & LOG_FLAG_ID_INDEXED) &&
 			usher_event_is_repeat(&event, element_name(&m->streams, i, "stream name"), &version))
 			repeats++;
 		MemoryContextSwitchTo(old);
@@ -373,7 +373,7 @@ many_append(const Many *m, int n, MemoryContext scratch)
 		event.stream = usher_stream_locked(m->tenant_id, name);
 		Ensure(event.stream != NULL, "a stream of the batch is not locked");
 		usher_check_expected(event.stream, name, false, 0);
-		if ((event.flags & LOG_FLAG_ID_GIVEN) && usher_outbox_find(m->tenant_id, &event.id))
+		if ((event.flags & LOG_FLAG_ID_INDEXED) && usher_outbox_find(m->tenant_id, &event.id))
 			refuse_partial_repeat(1, n);
 		(void) usher_append_event(&event);
 		MemoryContextSwitchTo(old);
@@ -445,7 +445,7 @@ usher_publish(PG_FUNCTION_ARGS)
 	id_argument(fcinfo, 5, &event);
 	usher_append_check_state();
 	event.tenant_id = usher_current_tenant_id();
-	if (!(event.flags & LOG_FLAG_ID_GIVEN) || !usher_event_is_repeat(&event, NULL, &version))
+	if (!(event.flags & LOG_FLAG_ID_INDEXED) || !usher_event_is_repeat(&event, NULL, &version))
 		(void) usher_append_event(&event);
 	*id = event.id;
 	PG_RETURN_UUID_P(id);

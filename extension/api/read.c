@@ -320,7 +320,8 @@ usher_event_by_id(PG_FUNCTION_ARGS)
 		slot = usher_log_slot(&TTSOpsHeapTuple);
 		ExecStoreHeapTuple(usher_outbox_tuple(pending), slot, false);
 	}
-	else if (!usher_event_id_find(tenant_id, id, DT_NOBEGIN, &slot))
+	else if (!usher_event_id_find(tenant_id, id, DT_NOBEGIN, &slot) &&
+			 !usher_event_id_find_generated(tenant_id, id, &slot))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(usher_event_datum(slot));
 }

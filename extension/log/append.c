@@ -141,7 +141,7 @@ usher_append_event(UsherEvent *event)
 
 	event->metadata = usher_metadata_fill(event->metadata);
 	usher_check_object(event->metadata, "event metadata");
-	if (!(event->flags & LOG_FLAG_ID_GIVEN))
+	if (!(event->flags & LOG_FLAG_ID_INDEXED))
 		usher_uuid7(&event->id);
 	pending = usher_outbox_add(event);
 	version = pending->version;

@@ -1,24 +1,17 @@
 /*
  * extension/log/dedupe.c
- *	  Look up a given event id among the tenant's recent events.
+ *	  Is a given event id a repeat of one of the tenant's recent events.
  *
  * A transaction lock on the id's hash makes two appenders of one id meet: the
  * second waits for the first one's end and then finds its event.
  */
 #include "log.h"
 
-#include "access/genam.h"
-#include "access/skey.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xlog.h"
 #include "catalog/pg_collation.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/snapmgr.h"
 
 #define EVENT_ID_LOCK_CLASS 0x5554	/* beside the classes of advisory locks */
 
@@ -30,80 +23,6 @@ usher_event_id_lock(int32 tenant_id, const pg_uuid_t *id)
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, EVENT_ID_LOCK_CLASS);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-}
-
-/* Time of the first event in a partition; DT_NOEND when it is empty. */
-static TimestampTz
-first_recorded_at(Relation rel, Oid index_oid)
-{
-	Relation	index = index_open(index_oid, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 0);
-	TimestampTz first = DT_NOEND;
-	bool		isnull;
-
-	index_rescan(scan, NULL, 0, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-		first = DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull));
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
-	return first;
-}
-
-static TupleTableSlot *
-find_in_partition(Relation rel, Oid index_oid, int32 tenant_id, const pg_uuid_t *id)
-{
-	Relation	index = index_open(index_oid, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 2);
-	ScanKeyData keys[2];
-	TupleTableSlot *found = NULL;
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
-	index_rescan(scan, keys, 2, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		found = usher_log_slot(&TTSOpsHeapTuple);
-		ExecCopySlot(found, slot);
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
-	return found;
-}
-
-/*
- * The tenant's committed event with this id, recorded not before the given
- * time (as partitions go); newest partition first.
- */
-bool
-usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before, TupleTableSlot **slot)
-{
-	UsherCatalog *cat = usher_catalog();
-
-	*slot = NULL;
-	for (int i = cat->npartitions - 1; i >= 0 && *slot == NULL; i--)
-	{
-		Relation	rel;
-		bool		old = false;
-
-		/* partitions ahead of the counter are empty */
-		if (!RecoveryInProgress() && cat->partitions[i].from > usher_position_next(usher_db()))
-			continue;
-		rel = usher_partition_open(&cat->partitions[i], AccessShareLock);
-		if (rel == NULL)
-			break;
-		*slot = find_in_partition(rel, cat->partitions[i].indexes[INDEX_ID], tenant_id, id);
-		if (*slot == NULL && !TIMESTAMP_IS_NOBEGIN(not_before))
-			old = first_recorded_at(rel, cat->partitions[i].indexes[INDEX_POSITION]) < not_before;
-		table_close(rel, AccessShareLock);
-		if (old)
-			break;
-		cat = usher_catalog();
-	}
-	return *slot != NULL;
 }
 
 static bool

@@ -141,11 +141,13 @@ chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->scratch);
 	HeapTuple	tuple = usher_outbox_tuple(p);
-	char	   *fixed = (char *) tuple->t_data + tuple->t_data->t_hoff;
+	UsherLogFixed *fixed = (UsherLogFixed *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
 
 	MemoryContextSwitchTo(old);
-	memcpy(fixed, &position, sizeof(position));
-	memcpy(fixed + sizeof(position), &recorded_at, sizeof(recorded_at));
+	fixed->position = position;
+	fixed->recorded_at = recorded_at;
+	if (!p->id_given && !usher_id_near(&p->id, recorded_at))
+		fixed->flags |= LOG_FLAG_ID_INDEXED;
 	if (w->n == w->nslots)
 		w->slots[w->nslots++] = MakeSingleTupleTableSlot(w->cat->log_desc, &TTSOpsHeapTuple);
 	ExecStoreHeapTuple(tuple, w->slots[w->n++], false);

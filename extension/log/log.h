@@ -10,7 +10,8 @@
  *	  stream.c     stream lock, head version, segments
  *	  outbox.c     this transaction's pending events
  *	  flush.c      pre-commit: take positions, write; commit: wake
- *	  dedupe.c     look up a given event id
+ *	  lookup.c     an event by its id
+ *	  dedupe.c     is a given event id a repeat
  *	  append.c     one event in: everything above in order
  *	  metadata.c   fill metadata from the session's settings
  *	  projection.c inline handlers
@@ -24,6 +25,8 @@
 #include "usher.h"
 #include "shmem.h"
 
+#include "access/skey.h"
+#include "access/sdir.h"
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
 #include "executor/tuptable.h"
@@ -42,7 +45,18 @@ enum
 
 #define LOG_FLAG_TOMBSTONE 1
 #define LOG_FLAG_REUSABLE  2
-#define LOG_FLAG_ID_GIVEN  4
+#define LOG_FLAG_ID_INDEXED 4	/* the id was given, or is not near recorded_at: see lookup.c */
+
+/* What every row of the log begins with. */
+typedef struct UsherLogFixed
+{
+	int64		position;
+	TimestampTz recorded_at;
+	pg_uuid_t	id;
+	int32		tenant_id;
+	int32		slot;
+	int32		flags;
+} UsherLogFixed;
 
 #define usher_flags_deleted(flags) (((flags) & (LOG_FLAG_TOMBSTONE | LOG_FLAG_REUSABLE)) == LOG_FLAG_TOMBSTONE)
 #define usher_flags_vacant(flags)  (((flags) & LOG_FLAG_TOMBSTONE) != 0)
@@ -213,10 +227,14 @@ extern void usher_flush_init(void);
 extern int64 usher_session_last_position(void);
 extern void usher_poke_at_commit(void);
 
-/* ---- dedupe.c ---- */
-extern void usher_event_id_lock(int32 tenant_id, const pg_uuid_t *id);
+/* ---- lookup.c ---- */
+extern bool usher_id_near(const pg_uuid_t *id, TimestampTz recorded_at);
 extern bool usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before,
 								TupleTableSlot **slot);
+extern bool usher_event_id_find_generated(int32 tenant_id, const pg_uuid_t *id, TupleTableSlot **slot);
+
+/* ---- dedupe.c ---- */
+extern void usher_event_id_lock(int32 tenant_id, const pg_uuid_t *id);
 extern bool usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *version);
 
 /* ---- append.c ---- */
@@ -248,6 +266,8 @@ extern TupleTableSlot *usher_log_slot(const struct TupleTableSlotOps *ops);
 /* ---- reader.c ---- */
 typedef bool (*UsherVisit) (TupleTableSlot *slot, void *arg);	/* false: stop */
 
+extern bool usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
+								 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped);
 extern void usher_read_positions(int64 after, int64 upto, UsherVisit visit, void *arg);
 extern void usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto,
 								UsherVisit visit, void *arg);

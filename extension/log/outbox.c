@@ -274,7 +274,7 @@ usher_outbox_add(const UsherEvent *event)
 	p->tuple = form_tuple(event, p->version);
 	p->tenant_id = event->tenant_id;
 	p->id = event->id;
-	p->id_given = (event->flags & LOG_FLAG_ID_GIVEN) != 0;
+	p->id_given = (event->flags & LOG_FLAG_ID_INDEXED) != 0;
 	p->committed_type = committed_type(event->tenant_id, event->type);
 	if (p->id_given)
 		remember_given_id(event, outbox.n);

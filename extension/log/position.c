@@ -68,9 +68,11 @@ db_load(UsherDb *db, UsherCatalog *cat)
 			usher_mark_write(cat->position_mark, mark += usher_failover_gap, true);
 		usher_mark_write(cat->timeline_mark, current, true);
 	}
-	db->last_recorded_at = usher_newest_recorded_at();
 	pg_atomic_write_u64(&db->mark, mark);
 	pg_atomic_write_u64(&db->next, mark + 1);
+	if (mark == 0)
+		return;					/* nothing given yet, or a dump is being restored: look again next time */
+	db->last_recorded_at = usher_newest_recorded_at();
 	pg_write_barrier();
 	db->loaded = true;
 }
@@ -106,12 +108,15 @@ usher_positions_reserve(UsherDb *db, int64 n)
 	if ((int64) (pg_atomic_read_u64(&db->next) + n - 1) <= (int64) pg_atomic_read_u64(&db->mark))
 		return;
 	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
+	if (!db->loaded)
+		db_load(db, usher_catalog());
 	mark = (int64) pg_atomic_read_u64(&db->next) + n - 1;
 	if (mark > (int64) pg_atomic_read_u64(&db->mark))
 	{
 		mark += usher_position_chunk;
 		usher_mark_write(usher_catalog()->position_mark, mark, true);
 		pg_atomic_write_u64(&db->mark, mark);
+		db->loaded = true;
 	}
 	LWLockRelease(usher_shared->lock);
 }

@@ -35,9 +35,9 @@ text_key(ScanKey key, AttrNumber column, const text *value)
 }
 
 /* Scan one partition; false when `visit` asked to stop.  *dropped: it is gone. */
-static bool
-scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
-			   ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
+bool
+usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
+					 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
 {
 	Relation	rel = usher_partition_open(partition, AccessShareLock);
 	Relation	index;
@@ -86,7 +86,7 @@ scan_positions(int32 tenant_id, const text *category, UsherIndex kind, ScanKey k
 		if (i == cat->npartitions || cat->partitions[i].from > upto)
 			break;
 		to = cat->partitions[i].to;
-		if (!scan_partition(&cat->partitions[i], kind, snapshot, keys, nkeys, ForwardScanDirection,
+		if (!usher_scan_partition(&cat->partitions[i], kind, snapshot, keys, nkeys, ForwardScanDirection,
 							visit, arg, &dropped))
 			break;
 		if (dropped)
@@ -249,7 +249,7 @@ visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool ba
 			continue;
 		if (i == cat->npartitions || cat->partitions[i].from != starts[segment])
 			continue;			/* removed by retention */
-		more = scan_partition(&cat->partitions[i], INDEX_STREAM, snapshot, keys, 4,
+		more = usher_scan_partition(&cat->partitions[i], INDEX_STREAM, snapshot, keys, 4,
 							  backwards ? BackwardScanDirection : ForwardScanDirection,
 							  visit_stream_event, s, &dropped);
 	}
@@ -387,7 +387,7 @@ usher_newest_recorded_at(void)
 	{
 		bool		dropped;
 
-		(void) scan_partition(&cat->partitions[i], INDEX_POSITION, SnapshotSelf, NULL, 0, BackwardScanDirection,
+		(void) usher_scan_partition(&cat->partitions[i], INDEX_POSITION, SnapshotSelf, NULL, 0, BackwardScanDirection,
 							  take_recorded_at, &newest, &dropped);
 		cat = usher_catalog();
 	}

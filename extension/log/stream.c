@@ -229,6 +229,12 @@ find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot, int
 		*segment = first;
 		return head;
 	}
+	/*
+	 * The partition is gone, perhaps while we waited for its lock: its removal
+	 * noted the next version, but the snapshot may be older than that.
+	 */
+	if (!newest_segment(usher_catalog(), tenant_id, name, SnapshotSelf, &from, &next_version))
+		next_version = 1;
 	*segment = -1;
 	usher_stream_limits(tenant_id, name, &limits);
 	*flags = limits.hidden_before == next_version - 1 ? limits.head_flags : 0;

@@ -1,6 +1,7 @@
+-- No foreign key: a parallel pg_restore fills this table without waiting for usher.tenants. A trigger cascades instead.
 CREATE TABLE usher.tenant_grants (
     role      regrole NOT NULL,
-    tenant_id integer REFERENCES usher.tenants ON DELETE CASCADE,
+    tenant_id integer,
     UNIQUE NULLS NOT DISTINCT (role, tenant_id)
 );
 COMMENT ON TABLE usher.tenant_grants IS

@@ -17,4 +17,4 @@ CREATE TABLE usher.log (
     metadata    jsonb NOT NULL
 ) PARTITION BY RANGE (position);
 COMMENT ON TABLE usher.log IS
-'Every event of every tenant, once, partitioned by position; rows are never updated or deleted. flags: 1 tombstone, 2 of a reusable stream, 4 id given by the client.';
+'Every event of every tenant, once, partitioned by position; rows are never updated or deleted. flags: 1 tombstone, 2 of a reusable stream, 4 the id is indexed (given by the client, or of a transaction that was open for more than a second).';

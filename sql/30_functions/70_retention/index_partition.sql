@@ -8,7 +8,7 @@ BEGIN
     EXECUTE format('CREATE UNIQUE INDEX ON %s (position)', partition);
     EXECUTE format('CREATE INDEX ON %s (tenant_id, stream, version)', partition);
     EXECUTE format('CREATE INDEX ON %s (tenant_id, category, position)', partition);
-    EXECUTE format('CREATE INDEX ON %s (tenant_id, id)', partition);
+    EXECUTE format('CREATE INDEX ON %s (tenant_id, id) WHERE (flags & 4) <> 0', partition);
 END
 $$;
 COMMENT ON FUNCTION usher.index_partition IS
