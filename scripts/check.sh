@@ -68,8 +68,8 @@ check_extensions() {
 }
 
 check_server_alive() {
-	if grep -q 'terminated by signal\|TRAP: \|PANIC: ' "$work/cluster/server.log"; then
-		failed server "a process of the test cluster crashed" "$work/cluster/server.log"
+	if grep -A2 'terminated by signal\|TRAP: \|PANIC: ' "$work/cluster/server.log" >"$work/crash.log"; then
+		failed server "a process of the test cluster crashed" "$work/crash.log"
 	fi
 }
 
