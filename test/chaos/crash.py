@@ -28,7 +28,7 @@ FAILED_EVENTS = 3000
 class Crash:
     def __init__(self):
         self.cluster = lib.Cluster(lib.work_directory(), conf={
-            "usher.partition_size": "5000", "wal_writer_delay": "10s", "wal_buffers": "64MB",
+            "usher.partition_size": "5000", "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "64MB",
             "usher.position_chunk": str(POSITION_CHUNKS[0])}).initdb().start().create()
         self.cluster.rows("SELECT usher.create_tenant('other')")
         self.cluster.rows("CREATE TABLE skew_a AS SELECT 1 AS n; CREATE TABLE skew_b AS SELECT 1 AS n")

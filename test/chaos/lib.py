@@ -112,13 +112,14 @@ def work_directory():
 class Cluster:
     """One PostgreSQL server with pg_usher preloaded."""
 
+    ALL = []
     CONF = {
         "listen_addresses": "127.0.0.1",
         "shared_preload_libraries": "pg_usher",
         "max_connections": "120",
         "max_worker_processes": "32",
         "max_prepared_transactions": "8",
-        "log_line_prefix": "%m [%p] %b %a ",
+        "log_line_prefix": "%m [%p] %b %a %e ",
         "log_lock_waits": "on",
         "deadlock_timeout": "200ms",
         "max_wal_size": "1GB",
@@ -135,6 +136,7 @@ class Cluster:
         self.port = free_port()
         self.conf = dict(self.CONF, **(conf or {}))
         self.process = None
+        self.ALL.append(self)
         owner = os.getpid()
         atexit.register(lambda: os.getpid() == owner and self.destroy())
 
@@ -315,7 +317,8 @@ class Cluster:
 
     def log_crashes(self):
         """Lines of the server's log that must never be there."""
-        bad = ("was terminated by signal 11", "was terminated by signal 6", "PANIC:", "TRAP:", "was terminated by signal 7")
+        bad = ("was terminated by signal 11", "was terminated by signal 6", "PANIC:", "TRAP:", "was terminated by signal 7",
+               "XX000", "XX001", "XX002")
         return [line for line in self.log_text().splitlines() if any(text in line for text in bad)]
 
 
@@ -401,6 +404,8 @@ def main(tests, seconds_max):
             failed += 1
             if not isinstance(error, Failure):
                 traceback.print_exc(file=sys.stdout)
+            for line in [line for cluster in Cluster.ALL for line in cluster.log_crashes()][:DETAILS_MAX]:
+                note("server log: " + line)
             print("not ok %s - %s" % (name, str(error).strip().replace("\n", " | ")), flush=True)
         finally:
             signal.alarm(0)

@@ -248,9 +248,10 @@ class Writer(Session):
     WEIGHTS = (("one", 10), ("hot", 8), ("several", 6), ("savepoint", 5), ("abort", 3), ("conflict", 3), ("outbox", 4),
                ("batch", 3), ("repeat", 2), ("block", 2), ("strict", 1), ("fresh", 3))
 
-    def __init__(self, *arguments, pause=0.0, **options):
+    def __init__(self, *arguments, pause=0.0, private="", **options):
         super().__init__(*arguments, **options)
         self.pause = pause
+        self.private = private      # part of the streams' names: nobody else waits for their locks
         self.works = [getattr(self, name) for name, weight in self.WEIGHTS for _ in range(weight)]
         self.fresh_streams = 0
 
@@ -279,10 +280,10 @@ class Writer(Session):
             self.attempt(self.random.choice(self.works))
 
     def random_stream(self):
-        return "%s-%d" % (self.random.choice(("order", "cart", "user")), self.random.randrange(RANDOM_STREAMS))
+        return "%s-%s%d" % (self.random.choice(("order", "cart", "user")), self.private, self.random.randrange(RANDOM_STREAMS))
 
     def hot_stream(self):
-        return "hot-%d" % self.random.randrange(HOT_STREAMS)
+        return "hot-%s%d" % (self.private, self.random.randrange(HOT_STREAMS))
 
     def one(self):
         self.committing = True
@@ -323,7 +324,7 @@ class Writer(Session):
             for stream in sorted(self.random_stream() for _ in range(self.random.randrange(1, 4))):
                 self.append(stream)
             if self.random.random() < 0.3:
-                self.append_many(["many-%d" % n for n in range(10)])
+                self.append_many(["many-%s%d" % (self.private, n) for n in range(10)])
 
     def conflict(self):
         """A wrong version is refused with the right number; the right one goes through."""
@@ -385,7 +386,7 @@ class Writer(Session):
     def strict(self):
         level = self.random.choice(("REPEATABLE READ", "SERIALIZABLE"))
         with self.transaction(begin="BEGIN ISOLATION LEVEL " + level):
-            self.append("strict-%d" % self.random.randrange(3))
+            self.append("strict-%s%d" % (self.private, self.random.randrange(3)))
             self.append("strict-own-%d" % self.number)
 
     def fresh(self):

@@ -5,7 +5,9 @@
 # pg_dump runs, and a session holds what pg_dump holds. Old partitions are removed by request until 20 are gone. No append and
 # no read may take more than 200 ms (beyond what plain commits took at the same time). A cursor below what was removed is told
 # so, with the oldest position.
+import collections
 import os
+import threading
 import time
 
 import follow
@@ -36,6 +38,57 @@ class StreamReader(load.Writer):
 
     def newest(self):
         self.value("SELECT (usher.last_event(%s)).version", (self.random_stream(),))
+
+
+class SleepyWriter(load.Writer):
+    """Appends to many streams of its own, each so seldom that its head stands in a partition that goes."""
+
+    WEIGHTS = (("wake", 1),)
+    STREAMS = 1500
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.heads = {}
+
+    def wake(self):
+        number = self.random.randrange(self.STREAMS)
+        stream, head = "sleepy-%d-%d" % (self.number, number), self.heads.get(number, 0)
+        version = self.value("SELECT usher.stream_version(%s)", (stream,))
+        if version != head:
+            raise lib.Failure("stream_version(%s) is %s, was %d" % (stream, version, head))
+        self.committing = True
+        self.heads[number] = self.append(stream)
+        self.settle("acked")
+        if self.heads[number] != head + 1:
+            raise lib.Failure("%s got version %d after %d" % (stream, self.heads[number], head))
+
+
+class Sampler(threading.Thread):
+    """Notes what sessions that take long are waiting for, and for whom."""
+
+    SQL = ("SELECT a.pid, a.query_start::text, coalesce(a.wait_event_type || ' ' || a.wait_event, 'CPU'), left(a.query, 50),"
+           " (SELECT string_agg(coalesce(b.backend_type, '?') || ': ' || left(b.query, 60), ', ')"
+           " FROM unnest(pg_blocking_pids(a.pid)) AS p (pid) LEFT JOIN pg_stat_activity AS b USING (pid))"
+           " FROM pg_stat_activity AS a WHERE a.application_name IN ('writer', 'reader') AND a.state = 'active'"
+           " AND clock_timestamp() - a.query_start > interval '80 ms' AND a.query NOT LIKE 'CALL%'")
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.connection = cluster.connect(name="sampler")
+        self.quit = threading.Event()
+        self.waits = collections.Counter()
+
+    def run(self):
+        cursor = self.connection.cursor()
+        while not self.quit.wait(0.03):
+            cursor.execute(self.SQL)
+            self.waits.update("%s in %s%s" % (event, query, " for " + blockers if blockers else "")
+                              for _, _, event, query, blockers in cursor.fetchall())
+        self.connection.close()
+
+    def finish(self):
+        self.quit.set()
+        self.join(10)
 
 
 class Rolling:
@@ -71,15 +124,18 @@ class Rolling:
         return (before - self.first) // PARTITION_SIZE
 
     def start(self):
-        self.cluster.rows("SELECT usher.append('first-1', 'load.small', '{\"tag\": -1}')")
+        self.cluster.rows("SELECT usher.append('first-1', 'load.small', '{\"tag\": -4}')")
         self.first = self.partitions()[0]
         self.heart = lib.Heartbeat(self.cluster)
         self.heart.start()
+        self.sampler = Sampler(self.cluster)
+        self.sampler.start()
         self.opened = load.OpenSession(self.cluster, 99, self.gate).begin()
-        writers = [load.Writer(self.cluster, n, self.gate, pause=0.002) for n in range(WRITERS)]
-        bulk = load.BulkWriter(self.cluster, WRITERS, self.gate, pause=0.25)
+        # each with streams of its own: whoever waits, waits for what happens to partitions
+        writers = [load.Writer(self.cluster, n, self.gate, pause=0.005, private="w%d-" % n) for n in range(WRITERS)]
+        bulk = load.BulkWriter(self.cluster, WRITERS, self.gate, pause=0.25, private="bulk-")
         self.forks = [load.Fork(load.run_writers, group) for group in (
-            writers[0::2], writers[1::2] + [bulk], [StreamReader(self.cluster, 20 + n, self.gate, pause=0.01) for n in range(3)])]
+            writers[0::2] + [SleepyWriter(self.cluster, 30 + n, self.gate, pause=0.005) for n in range(4)], writers[1::2] + [bulk], [StreamReader(self.cluster, 20 + n, self.gate, pause=0.01, private="w%d-" % n) for n in range(3)])]
         self.followers = [load.Fork(lambda f=f: f.follow(self.gate, self.until).result()) for f in (
             follow.Follower(self.cluster, "wait"), follow.Follower(self.cluster, "page", 500))]
 
@@ -149,6 +205,7 @@ class Rolling:
         self.until.value = self.cluster.value("SELECT usher.stable_position()")
         followers = [fork.join() for fork in self.followers]
         self.heart.stop()
+        self.sampler.finish()
         ledger = load.Ledger.sum(ledgers + [self.opened.ledger])
         load.summary(ledger, 1)
         good = sum(done is True for done in self.dumps)
@@ -156,7 +213,7 @@ class Rolling:
             self.removed(), good, len(self.dumps), "".join("; " + d for d in self.dumps if d is not True)[:300]))
         ensure(good > 0, "no pg_dump completed: %s" % self.dumps[:1])
         self.ensure_nobody_waited(ledger, followers)
-        ledger.acked[-1] = ("default", "first-1", 1)
+        ledger.acked[-4] = ("default", "first-1", 1)
         self.ensure_all_seen(ledger, followers)
 
     def ensure_nobody_waited(self, ledger, followers):
@@ -164,9 +221,11 @@ class Rolling:
         note("slowest statement %.0f ms (slowest plain commit %.0f ms); above %.0f ms: %d" % (
             max([end - start for start, end, _ in slow] or [0]) * 1000, self.heart.longest * 1000, load.SLOW_SECONDS * 1000,
             len(slow)))
+        for wait, times in self.sampler.waits.most_common(6):
+            note("seen waiting %d times: %s" % (times, wait))
         ensure_empty(self.heart.to_blame(slow, WAIT_SECONDS_MAX), "statement above 200 ms")
         waits = [line for line in self.cluster.log_text().splitlines() if "still waiting for" in line
-                 and (" client backend writer " in line or " client backend reader " in line) and "on transaction" not in line]
+                 and (" client backend writer " in line or " client backend reader " in line)]
         ensure_empty(waits, "lock wait above 200 ms")
 
     def ensure_all_seen(self, ledger, followers):
@@ -208,7 +267,7 @@ class Rolling:
         ensure(self.cluster.value("SELECT min(position) FROM usher.read(%s, 10)", (oldest - 1,)) == there,
                "a read from the oldest position does not begin there")
         ensure(self.cluster.value("SELECT usher.stream_version('first-1')") == 1, "a stream without events lost its version")
-        ensure(self.cluster.value("SELECT usher.append('first-1', 'load.small', '{\"tag\": -2}', 1)") == 2,
+        ensure(self.cluster.value("SELECT usher.append('first-1', 'load.small', '{\"tag\": -8}', 1)") == 2,
                "a stream without events does not go on")
 
     def holds(self):

@@ -105,7 +105,7 @@ class Failover:
         top = max(max(follower.cursor, follower.passed) for follower in [self.on_primary] + self.on_standby)
         with lib.contextlib.closing(self.standby.connect()) as connection:
             cursor = connection.cursor()
-            cursor.execute("SELECT usher.append('promoted-1', 'load.small', '{\"tag\": -1}')")
+            cursor.execute("SELECT usher.append('promoted-1', 'load.small', '{\"tag\": -4}')")
             cursor.execute("SELECT usher.last_position()")
             position = cursor.fetchone()[0]
         note("readers had passed %d, the first new position is %d" % (top, position))
@@ -135,7 +135,7 @@ class Failover:
             del ledger.acked[tag]
             ledger.positions.pop(tag, None)
             ledger.aborted.add(tag)
-        ledger.acked[-1] = ("default", "promoted-1", 1)
+        ledger.acked[-4] = ("default", "promoted-1", 1)
         log = follow.log_contents(self.standby)
         ensure_empty(follow.findings_of_log(log, ledger), "I1 after the failover")
         ensure_empty(follow.findings_of_versions(log), "I3 after the failover")

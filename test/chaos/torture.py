@@ -15,6 +15,7 @@ from lib import Failure, ensure, ensure_empty, note
 WAIT_SECONDS_MAX = 0.1
 PROCESSES = 4
 WRITERS = 32
+PROBE = 60                          # beside the numbers of the writers
 CARELESS = ("max", "same-statement")
 
 
@@ -76,7 +77,7 @@ class Assassin(threading.Thread):
         self.join(10)
 
 
-def probe(cluster, seconds):
+def probe(cluster, seconds, ledger):
     """Nothing runs but the open session: how long do others' appends and reads take?"""
     waits = []
     with lib.contextlib.closing(cluster.connect(name="probe")) as connection:
@@ -85,8 +86,10 @@ def probe(cluster, seconds):
         number = 0
         while time.monotonic() < deadline:
             number += 1
+            tag, stream = PROBE * load.TAGS_PER_WRITER + number, "probe-%d" % (number % 10)
             start = time.monotonic()
-            cursor.execute("SELECT usher.append(%s, 'probe', '{}')", ("probe-%d" % (number % 10),))
+            cursor.execute("SELECT usher.append(%s, %s, %s)", (stream, load.type_of(tag), load.data_of(tag)))
+            ledger.acked[tag] = ("default", stream, cursor.fetchone()[0])
             cursor.execute("SELECT usher.last_position()")
             position = cursor.fetchone()[0]
             appended = time.monotonic()
@@ -156,7 +159,7 @@ def run(cluster, how, seconds):
     ledger = load.Ledger.sum(fork.join() for fork in forks)
     load.summary(ledger, time.monotonic() - began)
     if not careless:
-        quiet(cluster, opened, monitor, heart, min(3.0, seconds / 4))
+        quiet(cluster, opened, monitor, heart, min(3.0, seconds / 4), ledger)
     heart.stop()
     monitor.finish()
     opened.commit()
@@ -165,22 +168,18 @@ def run(cluster, how, seconds):
     until.value = cluster.value("SELECT usher.stable_position()")
     followers = [reader.join() for reader in readers]
     log = follow.log_contents(cluster)
-    log = {position: row for position, row in log.items() if row[3] is not None or not row[1].startswith("probe-")}
     if not careless:
         report(followers, ledger, monitor, heart)
         ensure_empty(heart.to_blame(monitor.stood_still[1:-1], 1.0), "stable position stood still under load (ms)")
     others = follow.findings_of_log(log, ledger) + follow.findings_of_versions(log)
-    for follower in followers:
-        for position in [p for p, tag in follower.seen.items() if tag is None]:
-            del follower.seen[position]             # the probe's
     return [finding for follower in followers for finding in follow.findings_of_follower(follower, log)], others
 
 
-def quiet(cluster, opened, monitor, heart, seconds):
+def quiet(cluster, opened, monitor, heart, seconds, ledger):
     """Only the open session is left: whatever takes long now waits for it."""
     ensure_empty(["process %d: %.0f ms in %s" % (pid, wait * 1000, query) for pid, (wait, query) in monitor.blocked.items()],
                  "waited for the open session under load")
-    waits = probe(cluster, seconds)
+    waits = probe(cluster, seconds, ledger)
     note("beside the open session alone: %d appends and reads, slowest %.1f ms (plain commits: %.1f ms)" % (
         len(waits), max(end - start for start, end, _ in waits) * 1000, heart.longest * 1000))
     ensure_empty(heart.to_blame(waits, WAIT_SECONDS_MAX), "slow beside the open session (ms)")
