@@ -128,6 +128,7 @@ class Cluster:
         os.environ.update(PGHOST=str(self.dir), PGPORT=str(self.port), PGUSER='postgres')
         self.start()
         self._describe()
+        self._warm()
 
     def _run(self, program, *args):
         done = subprocess.run([*self.as_user, str(self.bin / program), *map(str, args)], cwd='/',
@@ -142,6 +143,14 @@ class Cluster:
         print(f'PostgreSQL {version}, {os.cpu_count()} CPUs ({model.group(1) if model else "?"}), '
               f'load average {os.getloadavg()[0]:.1f}')
         print('settings: ' + ', '.join(f'{name}={value}' for name, value in self.settings.items()), flush=True)
+
+    def _warm(self):
+        """Touch every page of shared_buffers and let the server make WAL files to reuse: a server that has run for a
+        while has both behind it, and they cost a new one more than the work that is measured."""
+        self.run('postgres', 'CREATE TABLE filler (page text)', 'ALTER TABLE filler ALTER page SET STORAGE PLAIN',
+                 """INSERT INTO filler SELECT repeat('x', 8000) FROM pg_settings, generate_series(1, setting::integer)
+                    WHERE name = 'shared_buffers'""",
+                 'CHECKPOINT', 'DROP TABLE filler', 'CHECKPOINT')
 
     def start(self):
         self._run('pg_ctl', '-D', self.data, '-l', self.dir / 'log', '-w', '-t', '60', 'start')
@@ -195,8 +204,25 @@ class Cluster:
     def checkpoint(self):
         self.run('postgres', 'CHECKPOINT')
 
-    def postmaster(self):
-        return int((self.data / 'postmaster.pid').read_text().split()[0])
+    def cpu_seconds(self):
+        """CPU time of the cluster until now: of its living processes to the nanosecond where the kernel counts so, and
+        of those that have ended in ticks, as the postmaster has inherited them."""
+        tick = os.sysconf('SC_CLK_TCK')
+        postmaster = int((self.data / 'postmaster.pid').read_text().split()[0])
+        total = 0.0
+        for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
+            try:
+                fields = stat.read_text().rpartition(')')[2].split()
+                if postmaster not in (int(stat.parent.name), int(fields[1])):
+                    continue
+                precise = stat.parent / 'schedstat'
+                total += (int(precise.read_text().split()[0]) / 1e9 if precise.exists()
+                          else (int(fields[11]) + int(fields[12])) / tick)
+                if postmaster == int(stat.parent.name):
+                    total += (int(fields[13]) + int(fields[14])) / tick
+            except (OSError, ValueError):
+                pass                                # ended meanwhile
+        return total
 
 
 def free_port():
@@ -223,16 +249,26 @@ def pgbench_command(database, script, clients, seconds, *more):
             '-D', f'data={DATA}', '-f', str(script), *more, database]
 
 
+class Rate(float):
+    """Events (or transactions) a second, and how many there were."""
+
+    def __new__(cls, rate, events):
+        self = super().__new__(cls, rate)
+        self.events = events
+        return self
+
+
 def pgbench(cluster, database, script, clients, seconds):
-    """Transactions a second of one pgbench run; script is its text."""
+    """The rate of one pgbench run; script is its text."""
     path = cluster.dir / 'pgbench.sql'
     path.write_text(script)
     done = subprocess.run(pgbench_command(database, path, clients, seconds), capture_output=True, text=True)
     rate = re.search(r'^tps = ([0-9.]+)', done.stdout, re.M)
+    count = re.search(r'actually processed: ([0-9]+)', done.stdout)
     failed = re.search(r'aborted|ERROR', done.stderr)
     if done.returncode != 0 or not rate or failed:
         die('pgbench failed:\n' + done.stdout + done.stderr[:4000])
-    return float(rate.group(1))
+    return Rate(float(rate.group(1)), int(count.group(1)))
 
 
 def compile_c(cluster, name):
@@ -246,28 +282,36 @@ def compile_c(cluster, name):
 
 
 def run_c(program, *args):
-    """Run a program of ours; its last line of key=value pairs as numbers."""
+    """Run a program of ours; its last line of key=value pairs as numbers, and the rate if it counts events."""
     done = subprocess.run([program, *map(str, args)], stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         die(f'{os.path.basename(program)} failed')
-    return {key: float(value) for key, value in (pair.split('=') for pair in done.stdout.split('\n')[-2].split())}
+    figures = {key: float(value) for key, value in (pair.split('=') for pair in done.stdout.split('\n')[-2].split())}
+    if 'events' in figures:
+        figures['rate'] = Rate(figures['events'] / figures['seconds'], figures['events'])
+    return figures
 
 
 # --- pairs and verdicts -----------------------------------------------------------------------------------------
 
-def pairs(cluster, ours, theirs, count, names=('usher', 'peer'), unit='/s'):
-    """Run both sides count times in alternating order; the rates of each. Each side is a function of the pair's number."""
+def pairs(cluster, ours, theirs, count, names=('usher', 'peer')):
+    """Run both sides count times in alternating order; the rates of each. Each side is a function of the pair's number
+    that returns a Rate. The server's CPU time an event is printed too: it tells more than the rate when other
+    programs use the machine."""
     rates = ([], [])
     for number in range(count):
         order = (0, 1) if number % 2 == 0 else (1, 0)
-        result = [0.0, 0.0]
+        result, cpu = [0.0, 0.0], [0.0, 0.0]
         for side in order:
             cluster.checkpoint()
+            before = cluster.cpu_seconds()
             result[side] = (ours, theirs)[side](number)
+            time.sleep(0.2)                         # the postmaster inherits its ended children's time
+            cpu[side] = (cluster.cpu_seconds() - before) / result[side].events * 1e6
         for side in (0, 1):
             rates[side].append(result[side])
-        print(f'  pair {number + 1}: {names[0]} {result[0]:,.0f}{unit}  {names[1]} {result[1]:,.0f}{unit}  '
-              f'ratio {result[0] / result[1]:.3f}', flush=True)
+        print(f'  pair {number + 1}: {names[0]} {result[0]:,.0f}/s  {names[1]} {result[1]:,.0f}/s  '
+              f'ratio {result[0] / result[1]:.3f}  (server CPU {cpu[0]:.1f} and {cpu[1]:.1f} us an event)', flush=True)
     return rates
 
 
@@ -288,13 +332,13 @@ class Verdict:
         self.lines.append(f'{word:5} {text}')
         print(self.lines[-1], flush=True)
 
-    def pair(self, name, rates, target, unit='/s'):
+    def pair(self, name, rates, target):
         figure = ratio(rates)
         medians = [statistics.median(side) for side in rates]
         spread = [ours / theirs for ours, theirs in zip(*rates)]
         self._add('PASS' if figure >= target else 'MISS',
                   f'{name}: ratio {figure:.3f}, target >= {target} '
-                  f'(pairs {min(spread):.2f}-{max(spread):.2f}; medians {medians[0]:,.0f}{unit} beside {medians[1]:,.0f}{unit})')
+                  f'(pairs {min(spread):.2f}-{max(spread):.2f}; medians {medians[0]:,.0f}/s beside {medians[1]:,.0f}/s)')
 
     def at_least(self, name, figure, target, unit=''):
         self._add('PASS' if figure >= target else 'MISS', f'{name}: {figure:,.3g}{unit}, target >= {target:,}{unit}')
