@@ -18,6 +18,7 @@ import psycopg2.extras
 import changelogs
 
 PAGE = 10_000
+LIVE_PAUSE_S = 0.003
 
 
 def options():
@@ -77,7 +78,9 @@ def append_bulk(cursor, releases, batch_size, timings):
 
 
 def append_live(cursor, releases, timings):
+    """One by one, with a little time between them for others to be waiting again."""
     for r in releases:
+        time.sleep(LIVE_PAUSE_S)
         timed(cursor, timings, "live", 1,
               "SELECT usher.append(%s, %s, %s, metadata => %s, event_id => %s)",
               (r.stream, r.type, json.dumps(r.data), json.dumps(r.metadata), r.event_id))
