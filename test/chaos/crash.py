@@ -4,12 +4,15 @@
 # The writers and followers of torture.py live through all crashes. Before each round writes again, all that was promised is
 # compared with what is there (I1, I3), and all that a follower has passed with what it saw (I2).
 #   plain     the postmaster is killed, synchronous_commit on
-#   async     the same with synchronous_commit off: acknowledged events may be lost, passed positions may not be given again
+#   async     the same with synchronous_commit off, and nobody who writes WAL ahead: acknowledged events are lost, passed
+#             positions may not be given again
 #   failed    the last thing before the crash is a commit that fails after it took its positions (a serialization failure),
 #             and followers have passed them
 #   backend   a writer's backend is killed: the server resets its shared memory
 #   worker    one of the extension's workers is killed
+import os
 import random
+import signal
 import threading
 import time
 
@@ -63,8 +66,9 @@ class Crash:
         if checkpoint:
             self.cluster.rows("CHECKPOINT")
             time.sleep(random.uniform(0, 0.2))
+        stopped = [self.stop_walwriter()] if "async" in kind or "failed" in kind else []
         failed = self.fail_last("async" in kind) if "failed" in kind else 0
-        self.crash(kind, number)
+        self.crash(kind, number, stopped)
         self.opened.settle("aborted")
         self.opened.disconnect()
         acked = sum(len(ledger.acked) for ledger in self.ledgers()) - acked
@@ -73,7 +77,15 @@ class Crash:
             number, kind, acked, time.monotonic() - began, ", %d of them lost" % lost if lost else "",
             ", %d positions passed that were given in vain" % failed if failed else "", ", checkpoint" if checkpoint else ""))
 
-    def crash(self, kind, number):
+    def stop_walwriter(self):
+        """From here on only commits that must be durable write WAL; let some others happen."""
+        pid = self.cluster.child("walwriter")
+        os.kill(pid, signal.SIGSTOP)
+        acked = sum(len(ledger.acked) for ledger in self.ledgers())
+        lib.wait_until(lambda: sum(len(ledger.acked) for ledger in self.ledgers()) > acked + 200, 30, "the load to get on")
+        return pid
+
+    def crash(self, kind, number, stopped):
         if kind in ("backend", "worker"):
             pattern = "writer" if kind == "backend" else "%usher%"
             pids = self.cluster.rows("SELECT pid FROM pg_stat_activity WHERE CASE WHEN %s = 'backend' THEN application_name = %s"
@@ -81,7 +93,7 @@ class Crash:
             ensure(pids, "no %s to kill" % kind)
             self.cluster.kill9_backend(random.choice(pids)[0])
         else:
-            self.cluster.kill9()
+            self.cluster.kill9(stopped)
         self.following.pause()
         self.writing.pause()
         if not self.cluster.running():

@@ -200,10 +200,27 @@ class Cluster:
         self.configure(**settings)
         self.process.send_signal(signal.SIGHUP)
 
-    def kill9(self):
-        """Kill the postmaster, and only it; its children notice and leave. Return when the last one has gone."""
+    def child(self, kind):
+        """The process of that backend_type."""
+        pids = self.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = %s", (kind,))
+        ensure(pids, "%s has no %s" % (self.name, kind))
+        self.ensure_child(pids[0][0])
+        return pids[0][0]
+
+    def ensure_child(self, pid):
+        with open("/proc/%d/stat" % pid) as stat:
+            parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+        ensure(parent == self.process.pid, "process %d is no child of ours" % pid)
+
+    def kill9(self, stopped=()):
+        """Kill the postmaster, and only it (and children that we stopped); its children notice and leave.
+
+        Return when the last one has gone.
+        """
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
         self.process = None
         deadline = time.monotonic() + STOP_SECONDS_MAX
         while self.processes():
@@ -216,9 +233,7 @@ class Cluster:
 
     def kill9_backend(self, pid):
         """Kill one child of this postmaster: the server resets itself. Return when it accepts connections again."""
-        with open("/proc/%d/stat" % pid) as stat:
-            parent = int(stat.read().rsplit(")", 1)[1].split()[1])
-        ensure(parent == self.process.pid, "process %d is no child of ours" % pid)
+        self.ensure_child(pid)
         resets = self.log_count("all server processes terminated; reinitializing")
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: self.log_count("all server processes terminated; reinitializing") > resets, START_SECONDS_MAX,

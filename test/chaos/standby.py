@@ -19,7 +19,8 @@ class Failover:
     def __init__(self, seconds, restart_standby):
         self.seconds = seconds
         self.restart_standby = restart_standby
-        self.primary = lib.Cluster(lib.work_directory(), conf={"usher.partition_size": "100000"}).initdb().start().create()
+        self.primary = lib.Cluster(lib.work_directory(), conf={
+            "usher.partition_size": "100000", "usher.position_chunk": "1024"}).initdb().start().create()
         self.primary.rows("SELECT usher.create_tenant('other')")
         self.standby = self.primary.standby()
         self.gate = load.Gate()
@@ -60,6 +61,7 @@ class Failover:
             self.standby.start()
             time.sleep(self.seconds / 2)
         ensure(all(follower.seen for follower in self.on_standby), "the standby's readers saw nothing")
+        self.cut_off()
         self.killed_at = time.monotonic()
         self.primary.kill9()
         stop.set()
@@ -67,6 +69,16 @@ class Failover:
         load.summary(ledger, self.seconds)
         self.report_lag(ledger)
         return ledger
+
+    def cut_off(self):
+        """The standby receives no more; readers of the primary pass positions that it will never know."""
+        with lib.contextlib.closing(self.standby.connect()) as connection:
+            connection.cursor().execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.cursor().execute("SELECT pg_reload_conf()")
+        lib.wait_until(lambda: not self.primary.rows("SELECT FROM pg_stat_replication"), 10, "the replication to end")
+        passed = self.on_primary.passed
+        lib.wait_until(lambda: self.on_primary.passed > passed + 1500 or self.on_primary.findings, 20,
+                       "a reader to pass what was not replicated")
 
     def refuses_appends(self):
         with lib.contextlib.closing(self.standby.connect()) as connection:
@@ -147,7 +159,7 @@ class Failover:
 
 def main():
     options = lib.arguments("Readers on a standby, and a failover.", seconds=(float, None, "of load before the failover"))
-    seconds = options.seconds or (8 if options.short else 40)
+    seconds = options.seconds or (6 if options.short else 40)
     tests = [("standby", lambda: Failover(seconds, False).run())]
     if not options.short:
         tests.append(("standby restarted", lambda: Failover(seconds / 4, True).run()))
