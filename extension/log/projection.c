@@ -20,8 +20,10 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 enum
 {
@@ -55,12 +57,20 @@ relation_changed(Datum arg, Oid relid)
 		valid = false;
 }
 
+/* A handler may have been dropped, or dropped and created again. */
+static void
+function_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	valid = false;
+}
+
 static void
 load_one(Projection *p, HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
 	Datum		reset;
 
+	memset(p, 0, sizeof(*p));
 	p->id = DatumGetInt32(heap_getattr(tuple, PROJECTION_ID, desc, &isnull));
 	p->tenant_id = DatumGetInt32(heap_getattr(tuple, PROJECTION_TENANT_ID, desc, &isnull));
 	p->name = TextDatumGetCString(heap_getattr(tuple, PROJECTION_NAME, desc, &isnull));
@@ -85,6 +95,7 @@ load(void)
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 		callback_registered = true;
 	}
 	fresh = AllocSetContextCreate(TopMemoryContext, "usher projections", ALLOCSET_SMALL_SIZES);
@@ -108,11 +119,14 @@ load(void)
 	context = fresh;
 }
 
+/* The function, which must take nothing, or one usher.event: the table may have been edited by hand. */
 static Oid
-function_named(Projection *p, const char *name)
+function_named(Projection *p, const char *name, int nargs_wanted)
 {
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		oid;
+	Oid		   *args;
+	int			nargs;
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = CStringGetTextDatum(name);
@@ -123,13 +137,19 @@ function_named(Projection *p, const char *name)
 				(errcode(ERRCODE_USHER_UNKNOWN_PROJECTION),
 				 errmsg("function %s of projection \"%s\" does not exist", name, p->name),
 				 errhint("Create it again, or remove the projection with usher.unproject.")));
+	(void) get_func_signature(DatumGetObjectId(oid), &args, &nargs);
+	if (nargs != nargs_wanted || (nargs == 1 && args[0] != usher_catalog()->event_type))
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+				 errmsg("function %s of projection \"%s\" has other arguments", name, p->name),
+				 errhint("Register the projection again with usher.project.")));
 	return DatumGetObjectId(oid);
 }
 
 static void
 find_handler(Projection *p)
 {
-	fmgr_info_cxt(function_named(p, p->handler_name), &p->handler, context);
+	fmgr_info_cxt(function_named(p, p->handler_name, 1), &p->handler, context);
 }
 
 /* Call a function as a role; its result, also null, is of no interest. */
@@ -161,6 +181,7 @@ call_handler(Projection *p, Datum event)
 	if (!OidIsValid(p->handler.fn_oid))
 		find_handler(p);
 	handler = p->handler;		/* the cache may be rebuilt while it runs */
+	handler.fn_mcxt = CurrentMemoryContext; /* and what the call keeps must go with it */
 	usher_call_as(p->owner, &handler, 1, &event);
 }
 
@@ -310,6 +331,6 @@ usher_projection_run_reset(int32 id)
 
 	if (p->reset_name == NULL)
 		return;
-	fmgr_info(function_named(p, p->reset_name), &reset);
+	fmgr_info(function_named(p, p->reset_name, 0), &reset);
 	usher_call_as(p->owner, &reset, 0, NULL);
 }
