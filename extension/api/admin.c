@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/xlog.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -17,6 +18,7 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
@@ -76,11 +78,19 @@ usher_call_archive(PG_FUNCTION_ARGS)
 	FmgrInfo	archive;
 	HeapTuple	tuple;
 	Oid			owner;
+	Oid		   *types;
+	int			ntypes;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("the archive function of the retention does not exist"),
+				 errhint("Set another with usher.set_retention; until then nothing is removed.")));
+	(void) get_func_signature(PG_GETARG_OID(0), &types, &ntypes);
+	if (ntypes != 2 || types[0] != INT8OID || types[1] != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+				 errmsg("the archive function of the retention does not take (bigint, bigint)"),
 				 errhint("Set another with usher.set_retention; until then nothing is removed.")));
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(PG_GETARG_OID(0)));
 	Ensure(HeapTupleIsValid(tuple), "a function vanished");
