@@ -79,6 +79,7 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].worker_procno, USHER_NO_PROC);
 			pg_atomic_init_u32(&s->dbs[i].worker_poked, 0);
 			pg_atomic_init_u32(&s->dbs[i].removals_requested, 0);
+			pg_atomic_init_u64(&s->dbs[i].registrations, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
 	}

@@ -31,6 +31,7 @@ typedef struct UsherDb
 	pg_atomic_uint32 worker_procno;	/* housekeeping worker's, or USHER_NO_PROC */
 	pg_atomic_uint32 worker_poked;	/* its latch is set for the stable mark already */
 	pg_atomic_uint32 removals_requested;
+	pg_atomic_uint64 registrations;	/* counts rows inserted into the stream registry */
 	TimestampTz worker_paused_until;	/* no worker before: the database is about to be dropped or copied */
 	ConditionVariable partitions_cv;	/* broadcast when a partition was made */
 } UsherDb;

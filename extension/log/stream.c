@@ -7,6 +7,8 @@
  * (sub)transaction.  Who creates the row holds a short advisory lock on the
  * name's hash while it looks once more and inserts, so that two creators meet
  * without a unique violation; the second then waits for the first one's end.
+ * Bulk appends create in runs of rows; while they hold the locks of a run they
+ * wait for nothing but the next creator lock, in the order of names.
  *
  * The head version is the newest entry of the (tenant, stream, version) index,
  * read under the lock with SnapshotSelf: what is committed now, whatever the
@@ -51,6 +53,7 @@ enum
 };
 
 #define CREATOR_LOCK_CLASS 0x5553	/* 'US', beside the classes of advisory locks */
+#define RUN_MAX 64				/* rows created together */
 
 typedef struct LockedEntry
 {
@@ -261,22 +264,25 @@ registry_find(Locker *locker, const text *name, ItemPointer tid, TransactionId *
 }
 
 static void
-registry_insert(Locker *locker, text *name, text *category, int64 first_position)
+registry_row(Locker *locker, const UsherStream *stream, TupleTableSlot *slot)
 {
-	Datum		values[REGISTRY_NATTS];
-	bool		nulls[REGISTRY_NATTS] = {0};
-	HeapTuple	tuple;
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, false, REGISTRY_NATTS * sizeof(bool));
+	slot->tts_values[REGISTRY_TENANT_ID - 1] = Int32GetDatum(locker->tenant_id);
+	slot->tts_values[REGISTRY_STREAM - 1] = PointerGetDatum(stream->name);
+	slot->tts_values[REGISTRY_CATEGORY - 1] = PointerGetDatum(stream->category);
+	slot->tts_values[REGISTRY_FIRST_POSITION - 1] = Int64GetDatum(stream->segment);
+	slot->tts_values[REGISTRY_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	ExecStoreVirtualTuple(slot);
+}
 
-	if (locker->indexes == NULL)
-		locker->indexes = CatalogOpenIndexes(locker->registry);
-	values[REGISTRY_TENANT_ID - 1] = Int32GetDatum(locker->tenant_id);
-	values[REGISTRY_STREAM - 1] = PointerGetDatum(name);
-	values[REGISTRY_CATEGORY - 1] = PointerGetDatum(category);
-	values[REGISTRY_FIRST_POSITION - 1] = Int64GetDatum(first_position);
-	values[REGISTRY_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	tuple = heap_form_tuple(RelationGetDescr(locker->registry), values, nulls);
-	CatalogTupleInsertWithInfo(locker->registry, tuple, locker->indexes);
-	heap_freetuple(tuple);
+/* Start of the partition that takes the next position. */
+static int64
+current_partition(Locker *locker)
+{
+	int			current = usher_partition_index(locker->cat, usher_position_next(locker->db));
+
+	return locker->cat->partitions[Min(current, locker->cat->npartitions - 1)].from;
 }
 
 static void
@@ -287,28 +293,68 @@ creator_lock_tag(LOCKTAG *tag, int32 tenant_id, const text *name)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, CREATOR_LOCK_CLASS);
 }
 
-/* False: somebody else has inserted the row meanwhile. */
-static bool
-registry_create(Locker *locker, UsherStream *stream)
+/* Streams that were missing, whose creator locks we hold and whose rows are to be inserted together. */
+typedef struct Run
+{
+	UsherStream *streams[RUN_MAX];
+	int			n;
+	uint64		seen;			/* count of registrations before the first was looked for */
+} Run;
+
+static void
+run_add(Locker *locker, Run *run, UsherStream *stream)
 {
 	LOCKTAG		tag;
-	ItemPointerData tid;
-	TransactionId creator;
-	int64		first;
-	bool		found;
 
 	creator_lock_tag(&tag, locker->tenant_id, stream->name);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	found = registry_find(locker, stream->name, &tid, &creator, &first);
-	if (!found)
-	{
-		int			current = usher_partition_index(locker->cat, usher_position_next(locker->db));
+	run->streams[run->n++] = stream;
+}
 
-		stream->segment = locker->cat->partitions[Min(current, locker->cat->npartitions - 1)].from;
-		registry_insert(locker, stream->name, stream->category, stream->segment);
+/*
+ * Insert the rows of a run and let go of the creator locks.  Returns how many
+ * are ours now, moved to the front; the others somebody else has inserted
+ * meanwhile.  (Whoever did had the same lock, and counted before it let go.)
+ */
+static int
+run_insert(Locker *locker, Run *run)
+{
+	TupleTableSlot *slots[RUN_MAX];
+	bool		changed = pg_atomic_read_u64(&locker->db->registrations) != run->seen;
+	int64		partition = current_partition(locker);
+	LOCKTAG		tag;
+	int			ours = 0;
+
+	for (int i = 0; i < run->n; i++)
+	{
+		UsherStream *stream = run->streams[i];
+		ItemPointerData tid;
+		TransactionId creator;
+		int64		first;
+
+		if (changed && registry_find(locker, stream->name, &tid, &creator, &first))
+			continue;
+		stream->segment = partition;
+		slots[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry), &TTSOpsHeapTuple);
+		registry_row(locker, stream, slots[ours]);
+		run->streams[i] = run->streams[ours];
+		run->streams[ours++] = stream;
 	}
-	(void) LockRelease(&tag, ExclusiveLock, false);
-	return !found;
+	if (ours > 0)
+	{
+		if (locker->indexes == NULL)
+			locker->indexes = CatalogOpenIndexes(locker->registry);
+		CatalogTuplesMultiInsertWithInfo(locker->registry, slots, ours, locker->indexes);
+		pg_atomic_fetch_add_u64(&locker->db->registrations, ours);
+	}
+	for (int i = 0; i < ours; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	for (int i = 0; i < run->n; i++)
+	{
+		creator_lock_tag(&tag, locker->tenant_id, run->streams[i]->name);
+		(void) LockRelease(&tag, ExclusiveLock, false);
+	}
+	return ours;
 }
 
 /* Take the row lock; waits for another appender's end.  False: the row is gone, look again. */
@@ -323,6 +369,8 @@ registry_lock(Locker *locker, ItemPointer tid)
 	ExecClearTuple(locker->slot);
 	return result == TM_Ok;
 }
+
+static UsherStream *lock_one(Locker *locker, const text *name, bool create);
 
 static void
 remember_locked(UsherStream *stream)
@@ -359,6 +407,22 @@ new_stream(int32 tenant_id, const text *name)
 	return stream;
 }
 
+/* Create the streams of a run; those that exist by now are locked by another look. */
+static void
+run_finish(Locker *locker, Run *run)
+{
+	int			ours;
+
+	if (run->n == 0)
+		return;
+	ours = run_insert(locker, run);
+	for (int i = 0; i < ours; i++)
+		remember_locked(run->streams[i]);
+	for (int i = ours; i < run->n; i++)
+		(void) lock_one(locker, run->streams[i]->name, true);
+	run->n = 0;
+}
+
 /* Lock one stream; NULL when it does not exist and `create` is false. */
 static UsherStream *
 lock_one(Locker *locker, const text *name, bool create)
@@ -372,13 +436,17 @@ lock_one(Locker *locker, const text *name, bool create)
 		return stream;
 	for (;;)
 	{
+		Run			run = {.seen = pg_atomic_read_u64(&locker->db->registrations)};
+
 		CHECK_FOR_INTERRUPTS();
+		pg_read_barrier();
 		if (!registry_find(locker, name, &tid, &creator, &first))
 		{
 			if (!create)
 				return NULL;
 			stream = new_stream(locker->tenant_id, name);
-			if (registry_create(locker, stream))
+			run_add(locker, &run, stream);
+			if (run_insert(locker, &run) == 1)
 				break;
 			continue;
 		}
@@ -455,12 +523,34 @@ void
 usher_streams_lock(int32 tenant_id, text **names, int n)
 {
 	Locker		locker;
+	Run			run = {0};
 
 	qsort(names, n, sizeof(text *), compare_names);
 	locker_open(&locker, tenant_id);
 	for (int i = 0; i < n; i++)
-		if (i == 0 || compare_names(&names[i - 1], &names[i]) != 0)
+	{
+		ItemPointerData tid;
+		TransactionId creator;
+		int64		first;
+
+		if ((i > 0 && compare_names(&names[i - 1], &names[i]) == 0) ||
+			usher_stream_locked(tenant_id, names[i]) != NULL)
+			continue;
+		if (run.n == 0)
+			run.seen = pg_atomic_read_u64(&locker.db->registrations);
+		pg_read_barrier();
+		if (!registry_find(&locker, names[i], &tid, &creator, &first))
+			run_add(&locker, &run, new_stream(tenant_id, names[i]));
+		else
+		{
+			run_finish(&locker, &run);
 			(void) lock_one(&locker, names[i], true);
+		}
+		if (run.n == RUN_MAX)
+			run_finish(&locker, &run);
+		CHECK_FOR_INTERRUPTS();
+	}
+	run_finish(&locker, &run);
 	locker_close(&locker);
 }
 
