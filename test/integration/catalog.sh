@@ -41,7 +41,7 @@ rule "every table has row-level security" "SELECT oid::regclass FROM pg_class c
 rule "no table can be written by PUBLIC" "SELECT oid::regclass FROM pg_class c
 	WHERE relnamespace = 'usher'::regnamespace AND relkind IN ('r', 'p', 'v')
 	AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0 AND privilege_type <> 'SELECT')"
-rule "no view runs with its owner's rights" "SELECT oid::regclass FROM pg_class c
-	WHERE $table_member AND relkind = 'v' AND NOT coalesce(reloptions @> '{security_invoker=true}', false)
-	AND NOT coalesce(reloptions @> '{security_invoker=on}', false)"
+rule "no view of tenants' rows runs with its owner's rights" "SELECT oid::regclass FROM pg_class c
+	WHERE $table_member AND relkind = 'v' AND NOT coalesce(reloptions && '{security_invoker=true,security_invoker=on}', false)
+	AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname IN ('tenant', 'tenant_id'))"
 exit $status
