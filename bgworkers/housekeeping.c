@@ -10,6 +10,7 @@
  */
 #include "worker_loop.h"
 
+#include "lib/backoff.h"
 #include "log/log.h"
 
 #include "access/xact.h"
@@ -17,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "common/pg_prng.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -30,6 +32,7 @@
 #include "utils/snapmgr.h"
 
 #define REMOVAL_RETRY_MS 250
+#define REMOVAL_RETRY_MS_MAX 30000
 
 PGDLLEXPORT void usher_housekeeping_main(Datum arg);
 
@@ -38,6 +41,9 @@ typedef struct Housekeeping
 	UsherWorker worker;
 	UsherDb    *db;
 	TimestampTz marked_at;		/* last record of the stable position */
+	bool		removals_left;	/* asked for and not done */
+	int			removal_failures;
+	TimestampTz removals_due;	/* not before */
 } Housekeeping;
 
 static UsherDb *exit_db;
@@ -150,6 +156,32 @@ remove_partitions(UsherDb *db)
 	return state == 0 ? -1 : state == 1 ? 0 : REMOVAL_RETRY_MS;
 }
 
+/*
+ * An error, of the archive hook say, comes out of here: the request stays, and
+ * waits longer each time, whoever pokes us meanwhile.
+ */
+static long
+look_at_removals(Housekeeping *h)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		again;
+
+	if (pg_atomic_exchange_u32(&h->db->removals_requested, 0) != 0)
+		h->removals_left = true;
+	if (!h->removals_left)
+		return -1;
+	if (now < h->removals_due)
+		return TimestampDifferenceMilliseconds(now, h->removals_due) + 1;
+	h->removal_failures++;
+	h->removals_due = now + (TimestampTz) (1000 * usher_backoff_ms(h->removal_failures, REMOVAL_RETRY_MS, REMOVAL_RETRY_MS_MAX,
+																   pg_prng_double(&pg_global_prng_state)));
+	again = remove_partitions(h->db);
+	h->removal_failures = 0;
+	h->removals_due = again > 0 ? TimestampTzPlusMilliseconds(now, again) : 0;
+	h->removals_left = again >= 0;
+	return again;
+}
+
 static long
 sooner(long a, long b)
 {
@@ -177,14 +209,7 @@ housekeeping_round(void *state)
 	make_partitions(h->db);
 	reserve_ahead(h->db);
 	sleep_ms = record_stable(h);
-	if (pg_atomic_exchange_u32(&h->db->removals_requested, 0) != 0)
-	{
-		long		again = remove_partitions(h->db);
-
-		if (again >= 0)
-			pg_atomic_write_u32(&h->db->removals_requested, 1);
-		sleep_ms = sooner(sleep_ms, again);
-	}
+	sleep_ms = sooner(sleep_ms, look_at_removals(h));
 	return sleep_ms;
 }
 
