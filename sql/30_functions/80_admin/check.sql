@@ -73,9 +73,12 @@ BEGIN
     FROM usher.partition_list() p JOIN pg_stat_all_tables t ON t.relid = p.partition WHERE t.n_tup_upd + t.n_tup_del > 0;
     RETURN QUERY SELECT 'no row of the log was updated or deleted', n = 0, format('in %s partitions it was%s', n, coalesce(', first ' || example, ''));
 
-    RETURN QUERY SELECT 'pg_usher stands first in shared_preload_libraries',
-        split_part(current_setting('shared_preload_libraries'), ',', 1) ~ '^\s*"?(.*/)?pg_usher"?\s*$',
-        current_setting('shared_preload_libraries');
+    -- Not everybody may see this setting.
+    IF pg_has_role('pg_read_all_settings', 'USAGE') THEN
+        RETURN QUERY SELECT 'pg_usher stands first in shared_preload_libraries',
+            split_part(current_setting('shared_preload_libraries'), ',', 1) ~ '^\s*"?(.*/)?pg_usher"?\s*$',
+            current_setting('shared_preload_libraries');
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION usher.check IS
