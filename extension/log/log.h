@@ -7,7 +7,8 @@
  *	  mark.c       durable cells (one number in one page)
  *	  position.c   counter, slots, stable position
  *	  partition.c  partitions ahead of need
- *	  stream.c     stream lock, head version, segments
+ *	  stream.c     stream lock
+ *	  head.c       head version, segments, limits
  *	  outbox.c     this transaction's pending events
  *	  flush.c      pre-commit: take positions, write; commit: wake
  *	  lookup.c     an event by its id
@@ -128,7 +129,14 @@ extern void usher_partitions_require(UsherDb *db, int64 upto);
 extern void usher_partitions_lock(UsherDb *db, int64 from, int64 upto);
 extern void usher_partitions_look_ahead(void);
 
-/* ---- stream.c ---- */
+/* ---- stream.c, head.c ---- */
+/* Columns of usher.stream_registry. */
+enum
+{
+	REGISTRY_TENANT_ID = 1, REGISTRY_STREAM, REGISTRY_CATEGORY, REGISTRY_FIRST_POSITION, REGISTRY_CREATED_AT,
+	REGISTRY_NATTS = REGISTRY_CREATED_AT
+};
+
 typedef struct UsherStream
 {
 	int32		tenant_id;
@@ -156,6 +164,9 @@ typedef struct UsherStreamLimits
 	int			head_flags;		/* of the newest event, should retention have removed it */
 } UsherStreamLimits;
 
+extern void usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name);
+extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot,
+									int *flags, int64 *segment);
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);
 extern void usher_streams_lock(int32 tenant_id, text **names, int n);
 extern UsherStream *usher_stream_locked(int32 tenant_id, const text *name);
