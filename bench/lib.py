@@ -320,6 +320,10 @@ def ratio(rates):
     return statistics.median(ours / theirs for ours, theirs in zip(*rates))
 
 
+def shown(figure):
+    return f'{figure:,.0f}' if figure >= 1000 else f'{figure:.3g}'
+
+
 class Verdict:
     """Collects the figures with their targets; finish() prints them again and exits 1 if one is missed."""
 
@@ -341,10 +345,10 @@ class Verdict:
                   f'(pairs {min(spread):.2f}-{max(spread):.2f}; medians {medians[0]:,.0f}/s beside {medians[1]:,.0f}/s)')
 
     def at_least(self, name, figure, target, unit=''):
-        self._add('PASS' if figure >= target else 'MISS', f'{name}: {figure:,.3g}{unit}, target >= {target:,}{unit}')
+        self._add('PASS' if figure >= target else 'MISS', f'{name}: {shown(figure)}{unit}, target >= {target:,}{unit}')
 
     def below(self, name, figure, target, unit=''):
-        self._add('PASS' if figure < target else 'MISS', f'{name}: {figure:,.3g}{unit}, target < {target:,}{unit}')
+        self._add('PASS' if figure < target else 'MISS', f'{name}: {shown(figure)}{unit}, target < {target:,}{unit}')
 
     def true(self, name, holds):
         self._add('PASS' if holds else 'MISS', name)

@@ -6,7 +6,7 @@
  *
  * One batch is BATCH events and one transaction. `existing` spreads a batch over 100 of 100,000 streams that are
  * there; `new` gives every event a stream of its own, with names that count up; `uuid` the same with names in random
- * order; `log` loads EVENTS events as a log would have grown: 10,000 streams are alive at a time, each receives 10
+ * order; `log` loads EVENTS events as a log would have grown: 1,000 streams are alive at a time, each receives 10
  * events and is then never seen again. BASE separates the runs: it begins the names of new streams and the versions
  * that the COPY side has to bring itself.
  */
@@ -82,6 +82,7 @@ choose_streams(Load *load)
 			case KIND_LOG:
 				snprintf(load->names[i], NAME_MAX_BYTES, "order-%lld",
 						 (long long) (window * LOG_STREAMS + event % LOG_STREAMS + 1));
+				load->stream_version[i] = event / LOG_STREAMS % LOG_EVENTS + 1;
 				break;
 		}
 	}

@@ -2,10 +2,10 @@
  * bench/src/fetch.c
  *		Reads the log in pages with usher.read in one session.
  *
- * usage: fetch count|fetch DATABASE PAGE AFTER EVENTS
+ * usage: fetch count|fetch|plain DATABASE PAGE AFTER EVENTS
  *
  * `count` lets the server count the rows of each page; `fetch` brings all columns of every row to the client, as
- * text, row by row. Begins after position AFTER and stops when EVENTS events were read; where the log ends before, it
+ * text, row by row; `plain` does so with the pages of the plain table, in the order of its key. Begins after position AFTER and stops when EVENTS events were read; where the log ends before, it
  * begins again from its start, so that a small log can be read as often as a large one is long.
  */
 #include "bench.h"
@@ -29,12 +29,13 @@ read_count(PGconn *conn, const char *const *params, Page *page)
 }
 
 static void
-read_fetch(PGconn *conn, const char *const *params, Page *page)
+read_fetch(PGconn *conn, const char *statement, const char *const *params, Page *page)
 {
 	PGresult *result;
 
 	page->events = 0;
-	if (!PQsendQueryPrepared(conn, "fetch", 2, params, NULL, NULL, 0) || !PQsetSingleRowMode(conn))
+	if (!PQsendQueryPrepared(conn, statement, 2, params, NULL, NULL, 0) ||
+		!PQsetSingleRowMode(conn))
 		die("%s", PQerrorMessage(conn));
 	while ((result = PQgetResult(conn)) != NULL)
 	{
@@ -58,16 +59,20 @@ main(int argc, char **argv)
 	int64_t wanted;
 	int64_t events = 0;
 	int64_t start;
-	int count;
-
 	if (argc != 6)
-		die("usage: fetch count|fetch DATABASE PAGE AFTER EVENTS");
-	count = strcmp(argv[1], "count") == 0;
+		die("usage: fetch count|fetch|plain DATABASE PAGE AFTER EVENTS");
 	conn = open_connection(argv[2]);
 	wanted = atoll(argv[5]);
-	prepare(conn, "count",
-			"SELECT count(*), max(position) FROM usher.read($1::bigint, $2::integer)");
-	prepare(conn, "fetch", "SELECT * FROM usher.read($1::bigint, $2::integer)");
+	if (strcmp(argv[1], "plain") == 0)
+		prepare(
+			conn, "plain",
+			"SELECT * FROM plain WHERE position > $1::bigint ORDER BY position LIMIT $2::bigint");
+	else
+	{
+		prepare(conn, "count",
+				"SELECT count(*), max(position) FROM usher.read($1::bigint, $2::integer)");
+		prepare(conn, "fetch", "SELECT * FROM usher.read($1::bigint, $2::integer)");
+	}
 	snprintf(page.last, sizeof(page.last), "%s", argv[4]);
 
 	start = now_ns();
@@ -78,10 +83,10 @@ main(int argc, char **argv)
 		memcpy(after, page.last, sizeof(after));
 		params[0] = after;
 		params[1] = argv[3];
-		if (count)
+		if (strcmp(argv[1], "count") == 0)
 			read_count(conn, params, &page);
 		else
-			read_fetch(conn, params, &page);
+			read_fetch(conn, argv[1], params, &page);
 		if (page.events == 0 && strcmp(after, "0") == 0)
 			die("the log is empty");
 		if (page.events == 0)
