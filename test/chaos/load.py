@@ -5,6 +5,7 @@
 # connection broke during the commit). Writers and followers run as threads; a Fork runs some of them in a process.
 import collections
 import contextlib
+import mmap
 import multiprocessing
 import random
 import threading
@@ -465,6 +466,39 @@ def thread(function, *arguments):
     started = threading.Thread(target=function, args=arguments, daemon=True)
     started.start()
     return started
+
+
+def join(threads, seconds=15):
+    """Wait for the ends of threads; false when one is still at it."""
+    deadline = time.monotonic() + seconds
+    for running in threads:
+        running.join(max(0.0, deadline - time.monotonic()))
+    return not any(running.is_alive() for running in threads)
+
+
+class SharedNumber:
+    """A number that forked processes share; multiprocessing's own need a writable /dev/shm, which a chroot may lack."""
+
+    def __init__(self):
+        self.cell = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+
+    @property
+    def value(self):
+        return self.cell[0]
+
+    @value.setter
+    def value(self, number):
+        self.cell[0] = number
+
+
+class SharedFlag(SharedNumber):
+    """As threading.Event, for forked processes."""
+
+    def set(self):
+        self.value = 1
+
+    def is_set(self):
+        return self.value != 0
 
 
 class Fork:

@@ -97,8 +97,8 @@ class Rolling:
         self.cluster = lib.Cluster(lib.work_directory(), conf={
             "usher.partition_size": str(PARTITION_SIZE)}).initdb().start().create()
         self.cluster.rows("SELECT usher.create_tenant('other')")
-        self.stop = load.Fork.context.Event()
-        self.until = load.Fork.context.Value("q", 0)
+        self.stop = load.SharedFlag()
+        self.until = load.SharedNumber()
         self.gate = load.Gate(self.stop)
         self.dumps = []
         self.requested = 0

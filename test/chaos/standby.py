@@ -30,7 +30,7 @@ class Failover:
 
     def writers(self, cluster, first):
         """Processes that write until the returned event is set."""
-        stop = load.Fork.context.Event()
+        stop = load.SharedFlag()
         gate = load.Gate(stop)
         groups = [[load.Writer(cluster, first + n, gate, pause=0.02) for n in range(m, WRITERS, 2)] for m in (0, 1)]
         groups[0].append(load.BulkWriter(cluster, first + WRITERS, gate, pause=0.3))
@@ -46,8 +46,7 @@ class Failover:
             self.verify(before, lost)
         finally:
             self.gate.stop.set()
-            for running in threads:
-                running.join(10)
+            load.join(threads)
             self.standby.destroy()
             self.primary.destroy()
 

@@ -126,8 +126,8 @@ def ensure_monitor_sees(cluster, open_session, monitor):
 def run(cluster, how, seconds):
     """One run; returns what is wrong with the follower under test, and with everything else."""
     careless = how in CARELESS
-    stop, found = load.Fork.context.Event(), load.Fork.context.Event()
-    until = load.Fork.context.Value("q", 0)
+    stop, found = load.SharedFlag(), load.SharedFlag()
+    until = load.SharedNumber()
     gate = load.Gate(stop)
     opened = load.OpenSession(cluster, 99, gate).begin()
 
