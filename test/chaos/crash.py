@@ -24,15 +24,15 @@ from lib import Failure, ensure, ensure_empty, note
 WRITERS = 32
 SHORT = ("plain", "async", "failed")
 FULL = ("plain", "async", "failed", "plain", "failed async", "backend", "async", "worker")
-POSITION_CHUNKS = (1024, 65536, 20000)
-FAILED_EVENTS = 3000
+POSITION_CHUNKS = {"plain": 65536, "backend": 20000}        # else the smallest
+FAILED_EVENTS = 3000          # more than is reserved ahead
 
 
 class Crash:
     def __init__(self):
         self.cluster = lib.Cluster(lib.work_directory(), conf={
-            "usher.partition_size": "5000", "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "64MB",
-            "usher.position_chunk": str(POSITION_CHUNKS[0])}).initdb().start().create()
+            "usher.partition_size": "20000", "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "64MB",
+            "usher.position_chunk": "1024"}).initdb().start().create()
         self.cluster.rows("SELECT usher.create_tenant('other')")
         self.cluster.rows("CREATE TABLE skew_a AS SELECT 1 AS n; CREATE TABLE skew_b AS SELECT 1 AS n")
         self.writing, self.following = load.Gate(), load.Gate()
@@ -55,6 +55,7 @@ class Crash:
         for session in self.sessions:
             session.settings["synchronous_commit"] = "off" if "async" in kind else "on"
             session.disconnect()
+        self.cluster.reload(**{"usher.position_chunk": str(POSITION_CHUNKS.get(kind, 1024))})
         self.opened.begin()
         acked = sum(len(ledger.acked) for ledger in self.ledgers())
         began = time.monotonic()
@@ -68,7 +69,7 @@ class Crash:
             time.sleep(random.uniform(0, 0.2))
         stopped = [self.stop_walwriter()] if "async" in kind or "failed" in kind else []
         failed = self.fail_last("async" in kind) if "failed" in kind else 0
-        self.crash(kind, number, stopped)
+        self.crash(kind, stopped)
         self.opened.settle("aborted")
         self.opened.disconnect()
         acked = sum(len(ledger.acked) for ledger in self.ledgers()) - acked
@@ -81,11 +82,16 @@ class Crash:
         """From here on only commits that must be durable write WAL; let some others happen."""
         pid = self.cluster.child("walwriter")
         os.kill(pid, signal.SIGSTOP)
+        # not with a lock in its hands: a durable commit must go through
+        while not load.join([load.thread(self.cluster.rows, "UPDATE skew_a SET n = n")], 1):
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+            os.kill(pid, signal.SIGSTOP)
         acked = sum(len(ledger.acked) for ledger in self.ledgers())
         lib.wait_until(lambda: sum(len(ledger.acked) for ledger in self.ledgers()) > acked + 200, 30, "the load to get on")
         return pid
 
-    def crash(self, kind, number, stopped):
+    def crash(self, kind, stopped):
         if kind in ("backend", "worker"):
             pattern = "writer" if kind == "backend" else "%usher%"
             pids = self.cluster.rows("SELECT pid FROM pg_stat_activity WHERE CASE WHEN %s = 'backend' THEN application_name = %s"
@@ -97,7 +103,6 @@ class Crash:
         self.following.pause()
         self.writing.pause()
         if not self.cluster.running():
-            self.cluster.configure(**{"usher.position_chunk": str(POSITION_CHUNKS[number % len(POSITION_CHUNKS)])})
             self.cluster.start()
         for name, in self.cluster.rows("SELECT gid FROM pg_prepared_xacts"):
             self.cluster.rows("ROLLBACK PREPARED '%s'" % name)
@@ -199,8 +204,7 @@ class Crash:
             self.settle()
         finally:
             self.writing.stop.set()
-            for running in threads:
-                running.join(10)
+            load.join(threads)
             self.cluster.destroy()
 
     def settle(self):

@@ -405,6 +405,7 @@ def arguments(description, **extra):
 def main(tests, seconds_max):
     """Run the (name, function) pairs, print ok or not ok for each, and exit with the number that failed."""
     def expired(signum, frame):
+        note("at " + " < ".join("%s:%d" % (entry.name, entry.lineno) for entry in reversed(traceback.extract_stack(frame)[-6:])))
         raise Failure("not done within %d s" % seconds_max if signum == signal.SIGALRM else "interrupted")
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, expired)
