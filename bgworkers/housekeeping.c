@@ -216,7 +216,7 @@ housekeeping_round(void *state)
 void
 usher_housekeeping_main(Datum arg)
 {
-	Housekeeping h = {.worker = {.name = "housekeeping", .round = housekeeping_round}};
+	Housekeeping h = {.worker = {.round = housekeeping_round}};
 	uint32		none = USHER_NO_PROC;
 
 	usher_worker_signals();

@@ -27,6 +27,7 @@
 #include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define PROBES_AT_ONCE 4
@@ -190,6 +191,24 @@ reap(Launcher *l)
 	return running;
 }
 
+/* A database that was dropped leaves its entry behind: give it back. */
+static bool
+still_exists(UsherDb *db)
+{
+	bool		exists;
+
+	StartTransactionCommand();
+	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db->dboid));
+	CommitTransactionCommand();
+	if (!exists)
+	{
+		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
+		db->dboid = InvalidOid;
+		LWLockRelease(usher_shared->lock);
+	}
+	return exists;
+}
+
 /* Start what is wanted; returns the milliseconds until something postponed is due, -1: nothing. */
 static long
 start_known(Launcher *l)
@@ -216,7 +235,8 @@ start_known(Launcher *l)
 			next = next < 0 ? left : Min(next, left);
 			continue;
 		}
-		start(s);
+		if (still_exists(db))
+			start(s);
 	}
 	return next;
 }
@@ -247,7 +267,7 @@ launcher_round(void *state)
 void
 usher_launcher_main(Datum arg)
 {
-	Launcher	launcher = {.worker = {.name = "launcher", .round = launcher_round}};
+	Launcher	launcher = {.worker = {.round = launcher_round}};
 
 	usher_worker_signals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);

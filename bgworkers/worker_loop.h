@@ -16,7 +16,6 @@ typedef long (*UsherRound) (void *state);
 
 typedef struct UsherWorker
 {
-	const char *name;			/* for the log */
 	UsherRound	round;
 	void	   *state;
 	bool		done;			/* set by a round: leave the loop */

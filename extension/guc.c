@@ -69,7 +69,7 @@ static const Setting settings[] = {
 	INTEGER("usher.partitions_ahead", &usher_partitions_ahead, 2, 1, 100, PGC_SIGHUP, 0,
 			"Empty partitions that are kept ready."),
 	INTEGER("usher.position_chunk", &usher_position_chunk, 65536, 1024, 100000000, PGC_SIGHUP, 0,
-			"Positions that are reserved durably at a time; at most so many are skipped by a crash."),
+			"Positions that are reserved durably at a time; a crash skips at most about twice as many."),
 	INTEGER("usher.snapshot_every", &usher_snapshot_every, 100, 0, INT_MAX, PGC_USERSET, 0,
 			"Events folded by usher.aggregate before it keeps a snapshot; 0 keeps none."),
 	TEXT("usher.source", &usher_source, "",

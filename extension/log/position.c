@@ -18,10 +18,20 @@
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 static UsherDb *my_db;			/* last result of usher_db */
 
-/* Call with the lock held.  Takes a free entry, or one whose log is gone. */
+/* Of another incarnation of this database's log, or of a database that is gone. */
+static bool
+entry_is_stale(const UsherDb *db)
+{
+	if (db->dboid == MyDatabaseId)
+		return get_rel_name(db->log_relid) == NULL;
+	return !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db->dboid));
+}
+
+/* Call with the lock held.  Takes a free entry, or one that is stale. */
 static UsherDb *
 db_entry(Oid log)
 {
@@ -33,9 +43,7 @@ db_entry(Oid log)
 
 		if (db->dboid == MyDatabaseId && db->log_relid == log)
 			return db;
-		if (reusable == NULL &&
-			(!OidIsValid(db->dboid) ||
-			 (db->dboid == MyDatabaseId && get_rel_name(db->log_relid) == NULL)))
+		if (reusable == NULL && (!OidIsValid(db->dboid) || entry_is_stale(db)))
 			reusable = db;
 	}
 	if (reusable == NULL)
@@ -82,7 +90,7 @@ usher_db(void)
 {
 	UsherCatalog *cat = usher_catalog();
 
-	if (likely(my_db != NULL && my_db->log_relid == cat->log && my_db->loaded))
+	if (likely(my_db != NULL && my_db->log_relid == cat->log && my_db->dboid == MyDatabaseId && my_db->loaded))
 		return my_db;
 
 	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);

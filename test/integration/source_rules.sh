@@ -43,7 +43,7 @@ settings_without_documentation() {
 
 	grep -ohE '"usher\.[a-z_]+",' extension/guc.c 2>/dev/null | tr -d '",' | sort -u |
 		while read -r name; do
-			documentation | grep -qF "\`$name\`" || echo "$name"
+			documentation | grep -F "\`$name\`" >/dev/null || echo "$name"
 		done
 }
 
@@ -66,7 +66,7 @@ sqlstates_without_documentation() {
 	local code
 
 	sqlstates | while read -r code; do
-		documentation | grep -qw "$code" || echo "$code"
+		documentation | grep -w "$code" >/dev/null || echo "$code"
 	done
 }
 
