@@ -23,7 +23,7 @@ rule() {
 }
 
 c_files() { find extension bgworkers gateway -name '*.[ch]' 2>/dev/null | sort; }
-documentation() { cat README.md docs/*.md 2>/dev/null; }
+documentation=$(cat README.md docs/*.md 2>/dev/null)
 
 # Every call of ereport(ERROR or above, or WARNING) up to its semicolon on one
 # line must name an errcode.
