@@ -43,7 +43,7 @@ settings_without_documentation() {
 
 	grep -ohE '"usher\.[a-z_]+",' extension/guc.c 2>/dev/null | tr -d '",' | sort -u |
 		while read -r name; do
-			documentation | grep -F "\`$name\`" >/dev/null || echo "$name"
+			grep -qF "\`$name\`" <<<"$documentation" || echo "$name"
 		done
 }
 
@@ -66,7 +66,7 @@ sqlstates_without_documentation() {
 	local code
 
 	sqlstates | while read -r code; do
-		documentation | grep -w "$code" >/dev/null || echo "$code"
+		grep -qw "$code" <<<"$documentation" || echo "$code"
 	done
 }
 
