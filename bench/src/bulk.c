@@ -15,7 +15,7 @@
 #define BATCH           1000
 #define STREAMS         100000
 #define STREAMS_A_BATCH 100
-#define LOG_STREAMS     10000
+#define LOG_STREAMS     1000
 #define LOG_EVENTS      10
 #define NAME_MAX_BYTES  64
 
