@@ -147,6 +147,7 @@ sleep_until_set(long timeout_ms)
 {
 	WaitEvent	event;
 
+	InvalidateCatalogSnapshotConditionally();	/* a look-up's snapshot must not hold back vacuum */
 	if (FeBeWaitSet == NULL || !WaitEventSetCanReportClosed())
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms, PG_WAIT_EXTENSION);
 	else
