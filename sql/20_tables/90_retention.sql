@@ -23,7 +23,7 @@ CREATE TABLE usher.log_removals (
     removed_at    timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE usher.log_removals IS
-'Partitions (first and last position) that retention has rewritten with the survivors of some categories; kept: those categories as tenant_id:category.';
+'Partitions (first and last position) that retention has rewritten with the survivors of some categories, or removed behind such a one; kept: the categories that have lost nothing there, as tenant_id:category.';
 
 CREATE TABLE usher.removal_requests (
     before       bigint NOT NULL,

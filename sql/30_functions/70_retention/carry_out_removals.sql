@@ -5,14 +5,14 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '50ms'
 AS $$
 DECLARE
-    wanted   usher.removal_requests;
+    wanted   bigint;
     oldest   record;
     needed   bigint;
     survivor text[];
     hook     text;
 BEGIN
-    SELECT max(r.before), bool_or(r.force) INTO wanted.before, wanted.force FROM usher.removal_requests r;
-    IF wanted.before IS NULL THEN
+    SELECT max(r.before) INTO wanted FROM usher.removal_requests r;
+    IF wanted IS NULL THEN
         RETURN 0;
     END IF;
     SELECT coalesce(min(h.position), 9223372036854775806) INTO needed FROM usher.holds h;
@@ -23,14 +23,14 @@ BEGIN
     SELECT p.* INTO oldest
     FROM usher.partition_list() p
     LEFT JOIN usher.log_removals r USING (from_position)
-    WHERE p.to_position <= wanted.before
+    WHERE EXISTS (SELECT FROM usher.removal_requests w
+                  WHERE p.to_position <= w.before AND (w.force OR p.to_position - 1 <= needed))
       AND p.to_position - 1 <= usher.stable_position()
-      AND (wanted.force OR p.to_position - 1 <= needed)
       AND r.kept IS DISTINCT FROM usher.kept_categories(p.partition, p.from_position, p.to_position)
     ORDER BY p.from_position
     LIMIT 1;
     IF NOT FOUND THEN
-        DELETE FROM usher.removal_requests r WHERE r.before <= wanted.before;
+        DELETE FROM usher.removal_requests r WHERE r.before <= wanted;
         RETURN 0;
     END IF;
 
