@@ -24,7 +24,7 @@ WRITERS = 8
 class StreamReader(load.Writer):
     """Reads streams and categories of all ages, for the time it takes."""
 
-    WEIGHTS = (("stream", 3), ("backwards", 2), ("category", 2), ("newest", 2))
+    WEIGHTS = (("stream", 3), ("backwards", 2), ("category", 2), ("newest", 2), ("straggler", 20))
 
     def stream(self):
         self.execute("SELECT count(*) FROM usher.read_stream(%s, 1, 20)", (self.random_stream(),))
@@ -38,6 +38,20 @@ class StreamReader(load.Writer):
 
     def newest(self):
         self.value("SELECT (usher.last_event(%s)).version", (self.random_stream(),))
+
+
+    def straggler(self):
+        """A cursor at the very beginning is refused or served from there, never moved on."""
+        oldest = self.value("SELECT usher.oldest_position()")
+        try:
+            rows = self.execute("SELECT position FROM usher.read(%s, 3)", (oldest - 1,)).fetchall()
+        except load.psycopg2.Error as error:
+            if error.pgcode != "US004":
+                raise
+            self.ledger.counts["straggler told"] += 1
+            return
+        if not rows or rows[0][0] >= oldest + PARTITION_SIZE:
+            raise lib.Failure("read(%d) jumped silently to %s" % (oldest - 1, rows))
 
 
 class SleepyWriter(load.Writer):
@@ -174,6 +188,7 @@ class Rolling:
             self.finish()
             self.gone()
             self.holds()
+            self.kept()
         finally:
             self.stop.set()
             self.cluster.destroy()
@@ -283,6 +298,35 @@ class Rolling:
         lib.wait_until(lambda: self.partitions()[0] > position, 10, "a forced removal")
         self.cluster.rows("SELECT usher.release('reader')")
         self.cluster.check()
+
+
+    def kept(self):
+        """A category with longer retention stays, alone; whoever stands in what went is told, in a gap between as well."""
+        self.fill(1, "keep-1")
+        kept_in = [first for first in self.partitions() if first <= self.cluster.value("SELECT usher.stable_position()")][-1]
+        self.fill(3 * PARTITION_SIZE, "other-1")
+        self.cluster.rows("SELECT usher.set_category_retention('keep', NULL)")
+        self.cluster.rows("SELECT usher.drop_partitions_before(%s)", (kept_in + 2 * PARTITION_SIZE,))
+        lib.wait_until(lambda: self.partitions()[:2] == [kept_in, kept_in + 2 * PARTITION_SIZE], 10,
+                       "all but the kept events to go")
+        for after in (0, kept_in - 1, kept_in + PARTITION_SIZE // 2, kept_in + PARTITION_SIZE + PARTITION_SIZE // 2):
+            try:
+                rows = self.cluster.rows("SELECT position FROM usher.read(%s, 3)", (after,))
+            except load.psycopg2.Error as error:
+                ensure(error.pgcode == "US004", "read(%d) said %s" % (after, error))
+            else:
+                raise lib.Failure("read(%d) jumped silently to %s" % (after, rows))
+        ensure(self.cluster.rows("SELECT stream, version FROM usher.read_category('keep', %s, 10)", (kept_in - 1,)) == [("keep-1", 1)],
+               "the kept category is not read")
+        ensure(self.cluster.value("SELECT count(*) FROM usher.read_stream('keep-1')") == 1, "the kept stream is not read")
+        ensure(self.cluster.value("SELECT usher.stream_version('other-1')") == 3 * PARTITION_SIZE, "a version was lost")
+        self.cluster.check()
+
+    def fill(self, count, stream):
+        for done in range(0, count, 500):
+            self.cluster.rows("SELECT usher.append_many(array_agg(%s::text), array_agg('load.small'::text),"
+                              " array_agg('{\"tag\": -12}'::text)) FROM generate_series(1, %s)",
+                              (stream, min(500, count - done)))
 
 
 def main():
