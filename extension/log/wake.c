@@ -21,6 +21,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 
 #define STANDBY_LOOK_MS 10		/* a standby has no committers to wake us */
@@ -223,6 +224,8 @@ wait_loop(UsherDb *db, int64 after, TimestampTz deadline, Search *search)
 		int64		stable = usher_stable(NULL);
 		long		left;
 
+		/* No statement begins here that would notice partitions made while we slept. */
+		AcceptInvalidationMessages();
 		if (stable > examined)
 		{
 			usher_read_positions(examined, stable, search_visit, search);
