@@ -46,6 +46,8 @@ match_waiter(UsherSlot *waiter, const UsherCommitted *types, int ntypes)
 	{
 		const UsherCommitted *t = &types[i];
 
+		if (t->position == 0)
+			continue;			/* a savepoint took all of them back */
 		if (t->type == NULL ||
 			(t->tenant_id == waiter->tenant_id &&
 			 usher_glob_match(waiter->pattern, waiter->pattern_len, t->type, t->type_len)))
@@ -211,6 +213,10 @@ hit_examined(UsherDb *db, int64 stable)
 	pg_memory_barrier();
 	if (usher_position_next(db) > stable + 1)
 		note_hit(slot, stable + 1);
+	/* who released positions between the two did not see a hit */
+	pg_memory_barrier();
+	if (usher_stable_position_of(db) > stable)
+		SetLatch(MyLatch);
 }
 
 static int64
