@@ -42,10 +42,10 @@ usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name)
 	keys[1].sk_collation = C_COLLATION_OID;
 }
 
-/* Newest version of the stream in one partition; false when it has none there. */
+/* Newest version of the stream in one partition; false when it has none there, or the partition was *dropped. */
 static bool
 head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text *name, Snapshot snapshot,
-				  int64 *head, int *flags)
+				  int64 *head, int *flags, bool *dropped)
 {
 	Relation	rel = usher_partition_open(&cat->partitions[partition], AccessShareLock);
 	Relation	index;
@@ -54,6 +54,7 @@ head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text 
 	TupleTableSlot *slot;
 	bool		found;
 
+	*dropped = rel == NULL;
 	if (rel == NULL)
 		return false;
 	index = index_open(cat->partitions[partition].indexes[INDEX_STREAM], AccessShareLock);
@@ -117,33 +118,37 @@ usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot 
 	int			current = cat->npartitions - 1;
 	int64		head,
 				from,
-				next_version = 1;
+				next_version;
+	bool		dropped;
 	UsherStreamLimits limits;
 
 	*flags = 0;
 	if (!RecoveryInProgress())
 		current = Min(usher_partition_index(cat, usher_position_next(usher_db())), current);
-	if (current >= 0 && head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags))
+	if (current >= 0 && head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
 	{
 		*segment = cat->partitions[current].from;
 		return head;
 	}
-	cat = usher_catalog();
-	if (newest_segment(cat, tenant_id, name, snapshot, &from, &next_version))
-		first = from;
-	current = usher_partition_index(cat, first);
-	if (current < cat->npartitions && cat->partitions[current].from == first &&
-		head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags))
+	for (;;)
 	{
-		*segment = first;
-		return head;
-	}
-	/*
-	 * The partition is gone, perhaps while we waited for its lock: its removal
-	 * noted the next version, but the snapshot may be older than that.
-	 */
-	if (!newest_segment(usher_catalog(), tenant_id, name, SnapshotSelf, &from, &next_version))
+		cat = usher_catalog();
 		next_version = 1;
+		*segment = newest_segment(cat, tenant_id, name, snapshot, &from, &next_version) ? from : first;
+		current = usher_partition_index(cat, *segment);
+		dropped = false;
+		if (current < cat->npartitions && cat->partitions[current].from == *segment &&
+			head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
+			return head;
+
+		/*
+		 * The partition was removed, or rewritten with its survivors, which an
+		 * older snapshot does not see: look at what is committed now.
+		 */
+		if (!dropped && snapshot == SnapshotSelf)
+			break;
+		snapshot = SnapshotSelf;
+	}
 	*segment = -1;
 	usher_stream_limits(tenant_id, name, &limits);
 	*flags = limits.hidden_before == next_version - 1 ? limits.head_flags : 0;
