@@ -280,6 +280,7 @@ typedef bool (*UsherVisit) (TupleTableSlot *slot, void *arg);	/* false: stop */
 extern bool usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
 								 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped);
 extern void usher_read_positions(int64 after, int64 upto, UsherVisit visit, void *arg);
+extern void usher_look_positions(int64 after, int64 upto, UsherVisit visit, void *arg);
 extern void usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto,
 								UsherVisit visit, void *arg);
 extern void usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64 max,

@@ -60,6 +60,7 @@ first_recorded_at(Relation rel, Oid index_oid)
 	return first;
 }
 
+/* The newest event with this id: outside of the dedupe window an id may have been given again. */
 static TupleTableSlot *
 find_in_partition(Relation rel, Oid index_oid, int32 tenant_id, const pg_uuid_t *id)
 {
@@ -68,13 +69,21 @@ find_in_partition(Relation rel, Oid index_oid, int32 tenant_id, const pg_uuid_t 
 	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 2);
 	ScanKeyData keys[2];
 	TupleTableSlot *found = NULL;
+	int64		newest = 0;
+	bool		isnull;
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	index_rescan(scan, keys, 2, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
-		found = usher_log_slot(&TTSOpsHeapTuple);
+		int64		position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
+
+		if (position < newest)
+			continue;
+		newest = position;
+		if (found == NULL)
+			found = usher_log_slot(&TTSOpsHeapTuple);
 		ExecCopySlot(found, slot);
 	}
 	index_endscan(scan);
@@ -90,27 +99,32 @@ find_in_partition(Relation rel, Oid index_oid, int32 tenant_id, const pg_uuid_t 
 bool
 usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before, TupleTableSlot **slot)
 {
-	UsherCatalog *cat = usher_catalog();
+	int64		behind = PG_INT64_MAX;	/* partitions from here on have been looked into */
 
 	*slot = NULL;
-	for (int i = cat->npartitions - 1; i >= 0 && *slot == NULL; i--)
+	if (!RecoveryInProgress())
+		behind = usher_position_next(usher_db()) + 1;	/* partitions ahead of the counter are empty */
+	while (*slot == NULL)
 	{
+		UsherCatalog *cat = usher_catalog();
+		int			i = usher_partition_index(cat, behind - 1);
 		Relation	rel;
 		bool		old = false;
 
-		/* partitions ahead of the counter are empty */
-		if (!RecoveryInProgress() && cat->partitions[i].from > usher_position_next(usher_db()))
-			continue;
+		if (i == cat->npartitions || cat->partitions[i].from >= behind)
+			i--;
+		if (i < 0)
+			break;
 		rel = usher_partition_open(&cat->partitions[i], AccessShareLock);
 		if (rel == NULL)
-			break;
+			continue;			/* removed or rewritten: the list is made anew */
+		behind = cat->partitions[i].from;
 		*slot = find_in_partition(rel, cat->partitions[i].indexes[INDEX_ID], tenant_id, id);
 		if (*slot == NULL && !TIMESTAMP_IS_NOBEGIN(not_before))
 			old = first_recorded_at(rel, cat->partitions[i].indexes[INDEX_POSITION]) < not_before;
 		table_close(rel, AccessShareLock);
 		if (old)
 			break;
-		cat = usher_catalog();
 	}
 	return *slot != NULL;
 }
@@ -222,7 +236,7 @@ usher_event_id_find_generated(int32 tenant_id, const pg_uuid_t *id, TupleTableSl
 
 	if ((id->data[6] & 0xf0) != 0x70)
 		return false;
-	usher_read_positions(first_position_at(made) - 1, PG_INT64_MAX - 1, search_visit, &search);
+	usher_look_positions(first_position_at(made) - 1, PG_INT64_MAX - 1, search_visit, &search);
 	*slot = search.found;
 	return search.found != NULL;
 }

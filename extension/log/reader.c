@@ -23,9 +23,19 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+
+/* What a cursor follows: the whole log, or one category. */
+typedef struct Cursor
+{
+	int32		tenant_id;
+	const text *category;		/* NULL: the whole log */
+} Cursor;
+
+static void check_not_removed(int64 after, int32 tenant_id, const text *category);
 
 static void
 text_key(ScanKey key, AttrNumber column, const text *value)
@@ -34,23 +44,16 @@ text_key(ScanKey key, AttrNumber column, const text *value)
 	key->sk_collation = C_COLLATION_OID;
 }
 
-/* Scan one partition; false when `visit` asked to stop.  *dropped: it is gone. */
-bool
-usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
-					 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
+/* Scan a partition that is open and locked, and close it; false when `visit` asked to stop. */
+static bool
+scan_opened(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys, int nkeys, ScanDirection direction,
+			UsherVisit visit, void *arg)
 {
-	Relation	rel = usher_partition_open(partition, AccessShareLock);
-	Relation	index;
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
+	Relation	index = index_open(index_oid, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, nkeys);
 	bool		more = true;
 
-	*dropped = rel == NULL;
-	if (rel == NULL)
-		return true;
-	index = index_open(partition->indexes[kind], AccessShareLock);
-	slot = table_slot_create(rel, NULL);
-	scan = usher_index_beginscan(rel, index, snapshot, nkeys);
 	index_rescan(scan, keys, nkeys, NULL, 0);
 	while (more && index_getnext_slot(scan, direction, slot))
 	{
@@ -64,47 +67,89 @@ usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapsh
 	return more;
 }
 
+/* Scan one partition; false when `visit` asked to stop.  *dropped: it is gone. */
+bool
+usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
+					 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
+{
+	Relation	rel = usher_partition_open(partition, AccessShareLock);
+
+	*dropped = rel == NULL;
+	return rel == NULL ||
+		scan_opened(rel, partition->indexes[kind], snapshot, keys, nkeys, direction, visit, arg);
+}
+
 /*
  * Visit the partitions that hold (after, upto] in order; `keys` have their
- * last two bound to these positions.  A partition that is dropped meanwhile
- * raises position_gone, as it would have a moment later.
+ * last two bound to these positions.
+ *
+ * The list of partitions may be older than their removal.  A locked one is
+ * removed no more, so each is locked first; then, for a cursor, it is checked
+ * that nothing between what has been visited and here was removed, and only
+ * then the snapshot is taken: to an older one a partition that was rewritten
+ * with its survivors would look empty.
  */
 static void
-scan_positions(int32 tenant_id, const text *category, UsherIndex kind, ScanKey keys, int nkeys,
+scan_positions(const Cursor *cursor, UsherIndex kind, ScanKey keys, int nkeys,
 			   int64 after, int64 upto, UsherVisit visit, void *arg)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int64		at = after;		/* everything up to here has been visited */
+	bool		more = true;
 
-	while (at < upto)
+	while (more && at < upto)
 	{
 		UsherCatalog *cat = usher_catalog();
 		int			i = usher_partition_index(cat, at + 1);
-		int64		to;
-		bool		dropped;
+		bool		any = i < cat->npartitions && cat->partitions[i].from <= upto;
+		Relation	rel = NULL;
+		int64		to = upto + 1;
+		Oid			index = InvalidOid;
+		Snapshot	snapshot;
 
-		if (i == cat->npartitions || cat->partitions[i].from > upto)
-			break;
-		to = cat->partitions[i].to;
-		if (!usher_scan_partition(&cat->partitions[i], kind, snapshot, keys, nkeys, ForwardScanDirection,
-							visit, arg, &dropped))
-			break;
-		if (dropped)
-			(void) usher_cursor_begin(at, tenant_id, category);
-		else
-			at = to - 1;
+		if (any)
+		{
+			rel = usher_partition_open(&cat->partitions[i], AccessShareLock);
+			if (rel == NULL)
+				continue;		/* the list is made anew */
+			to = cat->partitions[i].to;
+			index = cat->partitions[i].indexes[kind];
+		}
+		if (cursor)
+			check_not_removed(at, cursor->tenant_id, cursor->category);
+		if (any)
+		{
+			snapshot = RegisterSnapshot(GetLatestSnapshot());
+			more = scan_opened(rel, index, snapshot, keys, nkeys, ForwardScanDirection, visit, arg);
+			UnregisterSnapshot(snapshot);
+		}
+		at = to - 1;
 	}
-	UnregisterSnapshot(snapshot);
 }
 
-void
-usher_read_positions(int64 after, int64 upto, UsherVisit visit, void *arg)
+static void
+visit_positions(const Cursor *cursor, int64 after, int64 upto, UsherVisit visit, void *arg)
 {
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
-	scan_positions(0, NULL, INDEX_POSITION, keys, 2, after, upto, visit, arg);
+	scan_positions(cursor, INDEX_POSITION, keys, 2, after, upto, visit, arg);
+}
+
+/* For a cursor: raises position_gone when something behind `after` has been removed. */
+void
+usher_read_positions(int64 after, int64 upto, UsherVisit visit, void *arg)
+{
+	static const Cursor whole_log = {0, NULL};
+
+	visit_positions(&whole_log, after, upto, visit, arg);
+}
+
+/* For a look at what is there. */
+void
+usher_look_positions(int64 after, int64 upto, UsherVisit visit, void *arg)
+{
+	visit_positions(NULL, after, upto, visit, arg);
 }
 
 /* ---- category ---- */
@@ -163,13 +208,14 @@ void
 usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, UsherVisit visit, void *arg)
 {
 	CategoryVisit c = {tenant_id, any_limits(), visit, arg};
+	Cursor		cursor = {tenant_id, category};
 	ScanKeyData keys[4];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
 	text_key(&keys[1], 2, category);
 	ScanKeyInit(&keys[2], 3, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	ScanKeyInit(&keys[3], 3, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
-	scan_positions(tenant_id, category, INDEX_CATEGORY, keys, 4, after, upto, visit_unless_hidden, &c);
+	scan_positions(&cursor, INDEX_CATEGORY, keys, 4, after, upto, visit_unless_hidden, &c);
 }
 
 /* ---- stream ---- */
@@ -306,13 +352,18 @@ kept_category(Datum kept, int32 tenant_id, const text *category)
 int64
 usher_oldest_position(int32 tenant_id, const text *category)
 {
-	UsherCatalog *cat = usher_catalog();
-	int64		oldest = cat->npartitions > 0 ? cat->partitions[0].from : 1;
-	Relation	rel = table_open(cat->removals, AccessShareLock);
+	UsherCatalog *cat;
+	int64		oldest;
+	Relation	rel;
 	Snapshot	snapshot;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
+	/* A removal that has committed must be in the list, in the middle of a transaction too. */
+	AcceptInvalidationMessages();
+	cat = usher_catalog();
+	oldest = cat->npartitions > 0 ? cat->partitions[0].from : 1;
+	rel = table_open(cat->removals, AccessShareLock);
 	if (RelationGetNumberOfBlocks(rel) == 0)
 	{
 		table_close(rel, AccessShareLock);
@@ -337,6 +388,19 @@ usher_oldest_position(int32 tenant_id, const text *category)
 	return oldest;
 }
 
+static void
+check_not_removed(int64 after, int32 tenant_id, const text *category)
+{
+	int64		oldest = usher_oldest_position(tenant_id, category);
+
+	if (after < oldest - 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_POSITION_GONE),
+				 errmsg("events after position %lld have been removed", (long long) after),
+				 errdetail("The oldest position is %lld.", (long long) oldest),
+				 errhint("Start again with after => %lld, and expect a gap.", (long long) oldest - 1)));
+}
+
 /*
  * What every cursor function does first: refuse transaction snapshots (they
  * are older than the stable position) and cursors behind what was kept.
@@ -345,8 +409,6 @@ usher_oldest_position(int32 tenant_id, const text *category)
 int64
 usher_cursor_begin(int64 after, int32 tenant_id, const text *category)
 {
-	int64		oldest;
-
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_ISOLATION_LEVEL),
@@ -357,13 +419,7 @@ usher_cursor_begin(int64 after, int32 tenant_id, const text *category)
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 				 errmsg("a position cannot be negative")));
-	oldest = usher_oldest_position(tenant_id, category);
-	if (after < oldest - 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_POSITION_GONE),
-				 errmsg("events after position %lld have been removed", (long long) after),
-				 errdetail("The oldest position is %lld.", (long long) oldest),
-				 errhint("Start again with after => %lld, and expect a gap.", (long long) oldest - 1)));
+	check_not_removed(after, tenant_id, category);
 	return usher_stable(NULL);
 }
 
@@ -390,6 +446,7 @@ usher_newest_recorded_at(void)
 		(void) usher_scan_partition(&cat->partitions[i], INDEX_POSITION, SnapshotSelf, NULL, 0, BackwardScanDirection,
 							  take_recorded_at, &newest, &dropped);
 		cat = usher_catalog();
+		i = Min(i, cat->npartitions);
 	}
 	return newest;
 }
