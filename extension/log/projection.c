@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -152,17 +153,27 @@ find_handler(Projection *p)
 	fmgr_info_cxt(function_named(p, p->handler_name, 1), &p->handler, context);
 }
 
-/* Call a function as a role; its result, also null, is of no interest. */
+/*
+ * Call a function as a role; its result, also null, is of no interest.
+ *
+ * Another role's function must leave nothing behind that would run with our
+ * rights later: no deferred trigger, no changed setting.
+ */
 void
 usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
 {
 	Oid			user;
-	int			sec_context;
+	int			sec_context,
+				nest_level = 0;
 	LOCAL_FCINFO(fcinfo, 2);
 
 	Ensure(nargs <= 2, "a hook with too many arguments");
 	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	if (user != owner)
+	{
+		SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		nest_level = NewGUCNestLevel();
+	}
 	InitFunctionCallInfoData(*fcinfo, function, nargs, InvalidOid, NULL, NULL);
 	for (int i = 0; i < nargs; i++)
 	{
@@ -170,7 +181,11 @@ usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
 		fcinfo->args[i].isnull = false;
 	}
 	(void) FunctionCallInvoke(fcinfo);
-	SetUserIdAndSecContext(user, sec_context);
+	if (user != owner)
+	{
+		AtEOXact_GUC(false, nest_level);
+		SetUserIdAndSecContext(user, sec_context);
+	}
 }
 
 static void
