@@ -133,6 +133,7 @@ usher_tenant_slug_of(int32 tenant_id)
 		bool		isnull;
 		Datum		value = heap_getattr(tuple, TENANT_SLUG, RelationGetDescr(rel), &isnull);
 
+		cache_prepare();		/* opening the table may have invalidated the cache */
 		slug = (text *) MemoryContextAlloc(cache_context, VARSIZE_ANY(DatumGetPointer(value)));
 		memcpy(slug, DatumGetPointer(value), VARSIZE_ANY(DatumGetPointer(value)));
 	}
@@ -140,7 +141,6 @@ usher_tenant_slug_of(int32 tenant_id)
 	table_close(rel, AccessShareLock);
 	if (slug == NULL)
 		return NULL;
-	cache_prepare();
 	entry = hash_search(slugs, &tenant_id, HASH_ENTER, &found);
 	entry->slug = slug;
 	return slug;
