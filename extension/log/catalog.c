@@ -150,6 +150,7 @@ catalog_build(void)
 	keep_desc(&catalog.event_desc, event_desc);
 	ReleaseTupleDesc(event_desc);
 
+	catalog.npartitions = 0;	/* invalidations look at the list while it is made */
 	MemoryContextReset(catalog_context);
 	old_context = MemoryContextSwitchTo(catalog_context);
 	log = table_open(catalog.log, AccessShareLock);

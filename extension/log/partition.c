@@ -136,14 +136,16 @@ usher_partitions_require(UsherDb *db, int64 upto)
 void
 usher_partitions_lock(UsherDb *db, int64 from, int64 upto)
 {
-	UsherCatalog *cat;
-
 	usher_partitions_require(db, upto);
-	cat = usher_catalog();
-	for (int i = usher_partition_index(cat, from); i < cat->npartitions && cat->partitions[i].from <= upto; i++)
+	while (from <= upto)
 	{
+		UsherCatalog *cat = usher_catalog();	/* anew: taking a lock may have changed the list */
+		int			i = usher_partition_index(cat, from);
+
+		if (i == cat->npartitions)
+			break;
+		from = cat->partitions[i].to;
 		LockRelationOid(cat->partitions[i].relid, RowExclusiveLock);
-		cat = usher_catalog();
 	}
 }
 
