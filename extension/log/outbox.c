@@ -223,10 +223,12 @@ mark_subtransaction(void)
 		return;
 	if (outbox.nmarks == outbox.marks_size)
 	{
-		outbox.marks_size = Max(8, outbox.marks_size * 2);
+		int			size = Max(8, outbox.marks_size * 2);
+
 		outbox.marks = outbox.marks
-			? repalloc(outbox.marks, outbox.marks_size * sizeof(Mark))
-			: MemoryContextAlloc(outbox.context, outbox.marks_size * sizeof(Mark));
+			? repalloc(outbox.marks, size * sizeof(Mark))
+			: MemoryContextAlloc(outbox.context, size * sizeof(Mark));
+		outbox.marks_size = size;	/* not before: the allocation may fail in a savepoint */
 	}
 	outbox.marks[outbox.nmarks].subid = subid;
 	outbox.marks[outbox.nmarks++].start = outbox.n;
@@ -262,10 +264,12 @@ usher_outbox_add(const UsherEvent *event)
 				 errhint("Commit in smaller parts, or raise usher.max_transaction_events.")));
 	if (outbox.n == outbox.size)
 	{
-		outbox.size = Max(16, outbox.size * 2);
+		int			size = Max(16, outbox.size * 2);
+
 		outbox.pending = outbox.pending
-			? repalloc_huge(outbox.pending, outbox.size * sizeof(UsherPending))
-			: palloc(outbox.size * sizeof(UsherPending));
+			? repalloc_huge(outbox.pending, size * sizeof(UsherPending))
+			: palloc(size * sizeof(UsherPending));
+		outbox.size = size;
 	}
 	mark_subtransaction();
 	p = &outbox.pending[outbox.n];

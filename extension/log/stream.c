@@ -241,12 +241,15 @@ remember_locked(UsherStream *stream)
 
 	if (locked == NULL)
 	{
-		locked = locked_create(usher_outbox_context(), 8, NULL);
+		lock_order = MemoryContextAlloc(usher_outbox_context(), 8 * sizeof(UsherStream *));
 		lock_order_size = 8;
-		lock_order = MemoryContextAlloc(usher_outbox_context(), lock_order_size * sizeof(UsherStream *));
+		locked = locked_create(usher_outbox_context(), 8, NULL);
 	}
 	if (nlocked == lock_order_size)
-		lock_order = repalloc(lock_order, (lock_order_size *= 2) * sizeof(UsherStream *));
+	{
+		lock_order = repalloc(lock_order, lock_order_size * 2 * sizeof(UsherStream *));
+		lock_order_size *= 2;
+	}
 	entry = locked_insert(locked, key, &found);
 	Ensure(!found, "stream locked twice");
 	entry->stream = stream;
