@@ -56,6 +56,7 @@ db_entry(Oid log)
 	pg_atomic_write_u64(&reusable->mark, 0);
 	pg_atomic_write_u64(&reusable->wanted, 0);
 	reusable->last_recorded_at = 0;
+	reusable->worker_paused_until = 0;
 	reusable->log_relid = log;
 	reusable->dboid = MyDatabaseId;
 	return reusable;
