@@ -108,11 +108,11 @@ usher_append(PG_FUNCTION_ARGS)
 	text	   *name = name_argument(fcinfo, 0, "stream name");
 	int64		version;
 
+	usher_append_check_state();
 	event.type = type_checked(name_argument(fcinfo, 1, "event type"));
 	event.data = data_argument(fcinfo, 2, "event data");
 	event.metadata = metadata_argument(fcinfo, 4);
 	id_argument(fcinfo, 5, &event);
-	usher_append_check_state();
 	event.tenant_id = usher_current_tenant_id();
 	if ((event.flags & LOG_FLAG_ID_INDEXED) && usher_event_is_repeat(&event, name, &version))
 		PG_RETURN_INT64(version);
@@ -437,13 +437,13 @@ usher_publish(PG_FUNCTION_ARGS)
 	int64		version;
 	pg_uuid_t  *id = palloc_object(pg_uuid_t);
 
+	usher_append_check_state();
 	event.topic = name_argument(fcinfo, 0, "topic");
 	event.key = name_argument(fcinfo, 1, "key");
 	event.type = type_checked(name_argument(fcinfo, 2, "event type"));
 	event.data = data_argument(fcinfo, 3, "event data");
 	event.metadata = metadata_argument(fcinfo, 4);
 	id_argument(fcinfo, 5, &event);
-	usher_append_check_state();
 	event.tenant_id = usher_current_tenant_id();
 	if (!(event.flags & LOG_FLAG_ID_INDEXED) || !usher_event_is_repeat(&event, NULL, &version))
 		(void) usher_append_event(&event);
