@@ -212,6 +212,24 @@ SELECT count(*), count(DISTINCT (stream, version)) FROM proj_seen WHERE type = '
 CALL usher.rebuild('note');
 SELECT count(*), count(DISTINCT (stream, version)), bool_or(pending) FROM proj_seen WHERE type = 'proj.bulk';
 
+-- rebuild cannot pin its search_path, and does not need to
+CREATE SCHEMA proj_hostile;
+CREATE FUNCTION proj_hostile.trap(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE FUNCTION proj_hostile.trap(integer, integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE FUNCTION proj_hostile.trap(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE FUNCTION proj_hostile.trap_minus(bigint, bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE OPERATOR proj_hostile.= (LEFTARG = integer, RIGHTARG = integer, FUNCTION = proj_hostile.trap);
+CREATE OPERATOR proj_hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = proj_hostile.trap);
+CREATE OPERATOR proj_hostile.< (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = proj_hostile.trap);
+CREATE OPERATOR proj_hostile.- (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = proj_hostile.trap_minus);
+SET search_path = proj_hostile, pg_catalog, public;
+CALL usher.rebuild('note');
+RESET search_path;
+SELECT state FROM usher.projections;
+SET client_min_messages = warning;
+DROP SCHEMA proj_hostile CASCADE;
+RESET client_min_messages;
+
 SELECT usher.unproject('note');
 SELECT pg_temp.try($$SELECT usher.unproject('note')$$);
 SELECT count(*) FROM usher.projections;

@@ -1,0 +1,46 @@
+-- Rules for everything in the schema usher: comments, least privilege, pinned search paths, row-level security.
+BEGIN;
+CREATE TEMPORARY VIEW functions AS
+    SELECT p.oid, p.oid::regprocedure::text AS name, p.prokind, p.proconfig, p.proacl, p.proowner, p.prosecdef, l.lanname, p.prosqlbody IS NOT NULL AS parsed
+    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'usher'::regnamespace;
+CREATE TEMPORARY VIEW tables AS
+    SELECT c.oid, c.relname, c.relkind, c.relrowsecurity, c.relacl, c.reloptions, c.relispartition FROM pg_class c WHERE c.relnamespace = 'usher'::regnamespace;
+
+SELECT plan(16);
+
+SELECT is_empty($$SELECT name FROM functions WHERE obj_description(oid, 'pg_proc') IS NULL$$, 'every function has a comment');
+SELECT is_empty($$SELECT relname FROM tables WHERE relkind IN ('r', 'p', 'v') AND NOT relispartition AND obj_description(oid, 'pg_class') IS NULL$$,
+    'every table and view has a comment');
+SELECT is_empty($$SELECT typname FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid
+    WHERE t.typnamespace = 'usher'::regnamespace AND c.relkind = 'c' AND obj_description(t.oid, 'pg_type') IS NULL$$, 'every type has a comment');
+SELECT isnt(obj_description('usher'::regnamespace, 'pg_namespace'), NULL, 'the schema has a comment');
+
+SELECT is_empty($$SELECT name FROM functions WHERE proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0)$$,
+    'PUBLIC may execute nothing');
+SELECT is_empty($$SELECT relname FROM tables WHERE EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0)$$, 'PUBLIC may touch no table, view or sequence');
+SELECT is_empty($$SELECT nspname FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'usher' AND grantee = 0$$, 'PUBLIC may not use the schema');
+SELECT is_empty($$SELECT relname, grantee::regrole, privilege_type FROM tables, aclexplode(relacl)
+    WHERE relname = 'log' AND grantee <> (SELECT relowner FROM pg_class WHERE oid = 'usher.log'::regclass) AND privilege_type <> 'SELECT'$$,
+    'nobody but the owner may write the log with SQL');
+SELECT is_empty($$SELECT relname FROM tables WHERE relispartition AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee IN (
+        SELECT oid FROM pg_roles WHERE rolname LIKE 'usher%'))$$, 'no role reads a partition past the log''s policies');
+-- (It judges by every tenant's events, and tells nothing of them.)
+SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply_retention()'], 'no other function runs with its owner''s rights');
+
+SELECT is_empty($$SELECT name FROM functions WHERE lanname <> 'c' AND prokind = 'f'
+    AND NOT EXISTS (SELECT FROM unnest(proconfig) s WHERE s = 'search_path=pg_catalog, pg_temp')$$, 'every function that is not in C pins its search_path');
+-- (A procedure that commits cannot; it names every operator and function with its schema instead.)
+SELECT is_empty($$SELECT name FROM functions WHERE prokind = 'p' AND lanname = 'plpgsql' AND name <> 'usher.rebuild(text)'$$,
+    'no other procedure goes without a pinned search_path');
+
+SELECT is_empty($$SELECT relname FROM tables WHERE relkind IN ('r', 'p') AND NOT relrowsecurity$$, 'every table has row-level security');
+SELECT is_empty($$SELECT relname FROM tables t WHERE relkind IN ('r', 'p') AND NOT relispartition
+    AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = t.oid)$$, 'every table has a policy');
+SELECT is_empty($$SELECT t.relname FROM tables t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'tenant_id' AND a.attnotnull
+    WHERE relkind IN ('r', 'p') AND NOT relispartition AND t.relname <> 'tenants' AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = t.oid
+        AND pg_get_expr(p.polqual, p.polrelid) NOT LIKE '%current_tenant%')$$, 'the policy of every table with tenants is the session''s tenant');
+SELECT is_empty($$SELECT relname FROM tables WHERE relkind = 'v' AND relname <> 'log_partitions'
+    AND NOT coalesce(reloptions @> '{security_invoker=true}', false)$$, 'every view of tenants'' rows checks the rights of who looks');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,114 @@
+-- The public interface: names, arguments with their defaults, results, volatility. Programs depend on each of them.
+BEGIN;
+CREATE TEMPORARY TABLE interface (n int GENERATED ALWAYS AS IDENTITY, name text, arguments text, result text, volatility text, kind text DEFAULT 'f');
+INSERT INTO interface (name, arguments, result, volatility) VALUES
+    -- appending
+    ('append', 'stream text, type text, data jsonb DEFAULT ''{}''::jsonb, expected_version bigint DEFAULT NULL::bigint, metadata jsonb DEFAULT ''{}''::jsonb, event_id uuid DEFAULT NULL::uuid', 'bigint', 'volatile'),
+    ('append_batch', 'stream text, events usher.new_event[], expected_version bigint DEFAULT NULL::bigint', 'bigint', 'volatile'),
+    ('append_many', 'streams text[], types text[], data text[], metadata text[] DEFAULT NULL::text[], event_ids uuid[] DEFAULT NULL::uuid[]', 'bigint', 'volatile'),
+    ('publish', 'topic text, key text, type text, data jsonb DEFAULT ''{}''::jsonb, metadata jsonb DEFAULT ''{}''::jsonb, event_id uuid DEFAULT NULL::uuid', 'uuid', 'volatile'),
+    ('delete_stream', 'stream text, expected_version bigint DEFAULT NULL::bigint, reusable boolean DEFAULT false', 'bigint', 'volatile'),
+    -- reading (before is read_stream's last argument: calls without it are as they were)
+    ('read_stream', 'stream text, from_version bigint DEFAULT 1, max integer DEFAULT 1000, backwards boolean DEFAULT false, before bigint DEFAULT NULL::bigint', 'SETOF usher.event', 'volatile'),
+    ('read_category', 'category text, after bigint DEFAULT 0, max integer DEFAULT 1000', 'SETOF usher.event', 'volatile'),
+    ('read', 'after bigint DEFAULT 0, max integer DEFAULT 1000, pattern text DEFAULT ''*''::text', 'SETOF usher.event', 'volatile'),
+    ('read_page', 'after bigint, max integer, pattern text, scan_max integer DEFAULT 100000, OUT next bigint, OUT events usher.event[]', 'record', 'volatile'),
+    ('last_event', 'stream text, type text DEFAULT NULL::text', 'usher.event', 'volatile'),
+    ('event_by_id', 'id uuid', 'usher.event', 'volatile'),
+    ('stream_version', 'stream text', 'bigint', 'volatile'),
+    ('stable_position', '', 'bigint', 'volatile'),
+    ('committed_position', '', 'bigint', 'volatile'),
+    ('last_position', '', 'bigint', 'volatile'),
+    ('oldest_position', 'category text DEFAULT NULL::text', 'bigint', 'volatile'),
+    ('matches', 'pattern text, type text', 'boolean', 'immutable'),
+    ('category', 'stream text', 'text', 'immutable'),
+    -- waiting
+    ('wait', 'after bigint, timeout interval DEFAULT ''00:00:05''::interval, pattern text DEFAULT ''*''::text', 'bigint', 'volatile'),
+    -- folding and projecting
+    ('aggregate', 'stream text, reducer regprocedure, initial jsonb DEFAULT NULL::jsonb, until_version bigint DEFAULT NULL::bigint', 'jsonb', 'volatile'),
+    ('project', 'name text, pattern text, handler regprocedure, reset regprocedure DEFAULT NULL::regprocedure', 'void', 'volatile'),
+    ('unproject', 'name text', 'void', 'volatile'),
+    -- retention
+    ('set_retention', 'max_age interval DEFAULT NULL::interval, max_bytes bigint DEFAULT NULL::bigint, archive regprocedure DEFAULT NULL::regprocedure', 'void', 'volatile'),
+    ('set_category_retention', 'category text, max_age interval DEFAULT NULL::interval', 'void', 'volatile'),
+    ('set_stream_limits', 'stream text, max_age interval DEFAULT NULL::interval, max_count bigint DEFAULT NULL::bigint, truncate_before bigint DEFAULT NULL::bigint', 'void', 'volatile'),
+    ('drop_partitions_before', '"position" bigint, force boolean DEFAULT false', 'void', 'volatile'),
+    ('apply_retention', '', 'bigint', 'volatile'),
+    ('schedule_maintenance', 'schedule text DEFAULT ''17 * * * *''::text', 'bigint', 'volatile'),
+    ('hold', 'name text, "position" bigint', 'void', 'volatile'),
+    ('release', 'name text', 'void', 'volatile'),
+    -- tenants
+    ('create_tenant', 'slug text, name text DEFAULT NULL::text, config jsonb DEFAULT ''{}''::jsonb, branding jsonb DEFAULT ''{}''::jsonb', 'integer', 'volatile'),
+    ('grant_tenant', 'tenant text, role regrole', 'void', 'volatile'),
+    ('revoke_tenant', 'tenant text, role regrole', 'void', 'volatile'),
+    ('current_tenant', '', 'integer', 'stable'),
+    -- looking after it
+    ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
+INSERT INTO interface (name, arguments, kind) VALUES
+    ('wait_for', 'IN after bigint, IN timeout interval, IN pattern text, INOUT stable bigint', 'p'),
+    ('rebuild', 'IN name text', 'p');
+CREATE TEMPORARY TABLE settings (name text, value text, context text);
+INSERT INTO settings VALUES
+    ('usher.tenant', 'default', 'user'), ('usher.correlation_id', '', 'user'), ('usher.causation_id', '', 'user'),
+    ('usher.actor', '', 'user'), ('usher.traceparent', '', 'user'), ('usher.source', '', 'user'),
+    ('usher.dedupe_window', '604800', 'superuser'), ('usher.append_buffer', '16384', 'user'),
+    ('usher.max_transaction_events', '100000', 'superuser'), ('usher.max_event_size', '1024', 'superuser'),
+    ('usher.failover_gap', '1000000', 'sighup'), ('usher.position_chunk', '65536', 'sighup'),
+    ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
+    ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
+    ('usher.max_databases', '64', 'postmaster');
+
+SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
+    + (SELECT count(*)::int FROM settings) + 21);
+
+SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
+                 ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
+                         'procedure usher.' || name || ' exists') END
+FROM interface ORDER BY n;
+SELECT is((SELECT string_agg(pg_get_function_arguments(p.oid), ' | ') FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = i.name),
+          i.arguments, 'arguments of usher.' || i.name)
+FROM interface i ORDER BY n;
+SELECT is((SELECT string_agg(pg_get_function_result(p.oid), ' | ') FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = i.name),
+          i.result, 'result of usher.' || i.name)
+FROM interface i WHERE kind = 'f' ORDER BY n;
+SELECT volatility_is('usher'::name, name::name, volatility) FROM interface WHERE kind = 'f' ORDER BY n;
+
+-- types
+SELECT has_composite('usher', 'event', 'type usher.event exists');
+SELECT has_composite('usher', 'new_event', 'type usher.new_event exists');
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.event'::regclass AND a.attnum > 0),
+          'position bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, slot integer, data jsonb, metadata jsonb, recorded_at timestamp with time zone',
+          'attributes of usher.event');
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.new_event'::regclass AND a.attnum > 0),
+          'type text, data jsonb, metadata jsonb, event_id uuid', 'attributes of usher.new_event');
+
+-- tables and views
+SELECT has_table('usher', 'log'::name, 'table usher.log exists');
+SELECT is_partitioned('usher', 'log', 'table usher.log is partitioned');
+SELECT has_table('usher', 'tenants'::name, 'table usher.tenants exists');
+SELECT columns_are('usher', 'tenants', ARRAY['tenant_id', 'slug', 'name', 'config', 'branding', 'created_at']);
+SELECT has_table('usher', 'snapshots'::name, 'table usher.snapshots exists');
+SELECT has_view('usher', 'events', 'view usher.events exists');
+SELECT columns_are('usher', 'events', ARRAY['position', 'tenant', 'stream', 'category', 'version', 'id', 'type', 'topic', 'key', 'slot', 'data', 'metadata', 'recorded_at']);
+SELECT has_view('usher', 'streams', 'view usher.streams exists');
+SELECT columns_are('usher', 'streams', ARRAY['tenant', 'stream', 'category', 'version', 'deleted', 'max_age', 'max_count', 'truncate_before', 'created_at']);
+SELECT has_view('usher', 'log_partitions', 'view usher.log_partitions exists');
+
+-- roles
+SELECT has_role('usher_reader');
+SELECT has_role('usher_writer');
+SELECT has_role('usher_admin');
+SELECT is_member_of('usher_reader', 'usher_writer', 'a writer is a reader');
+SELECT is_member_of('usher_writer', 'usher_admin', 'an administrator is a writer');
+SELECT ok(NOT rolcanlogin, 'usher_admin cannot log in by itself') FROM pg_roles WHERE rolname = 'usher_admin';
+
+-- settings
+SELECT is((SELECT g.boot_val || ' ' || g.context FROM pg_settings g WHERE g.name = s.name), s.value || ' ' || s.context, 'setting ' || s.name)
+FROM settings s ORDER BY s.name;
+SELECT is((SELECT count(*) FROM pg_settings g WHERE g.name LIKE 'usher.%' AND NOT EXISTS (SELECT FROM settings s WHERE s.name = g.name)), 0::bigint,
+          'no other setting exists');
+
+SELECT * FROM finish();
+ROLLBACK;
