@@ -10,8 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-static int	tests;
-static int	failures;
+static int tests;
+static int failures;
 
 static void
 ok(bool passed, const char *what, const char *pattern, const char *name)
@@ -26,11 +26,11 @@ ok(bool passed, const char *what, const char *pattern, const char *name)
 static bool
 match(const char *pattern, const char *name)
 {
-	size_t		plen = strlen(pattern);
-	size_t		nlen = strlen(name);
-	char	   *p = malloc(plen + (plen == 0));
-	char	   *n = malloc(nlen + (nlen == 0));
-	bool		result;
+	size_t plen = strlen(pattern);
+	size_t nlen = strlen(name);
+	char *p = malloc(plen + (plen == 0));
+	char *n = malloc(nlen + (nlen == 0));
+	bool result;
 
 	memcpy(p, pattern, plen);
 	memcpy(n, name, nlen);
@@ -44,7 +44,7 @@ typedef struct Case
 {
 	const char *pattern;
 	const char *name;
-	bool		matches;
+	bool matches;
 } Case;
 
 static const Case cases[] = {
@@ -147,7 +147,8 @@ segment_reference(const char *p, const char *pe, const char *n, const char *ne)
 	if (p == pe)
 		return n == ne;
 	if (*p == '*')
-		return segment_reference(p + 1, pe, n, ne) || (n < ne && segment_reference(p, pe, n + 1, ne));
+		return segment_reference(p + 1, pe, n, ne) ||
+			   (n < ne && segment_reference(p, pe, n + 1, ne));
 	return n < ne && *p == *n && segment_reference(p + 1, pe, n + 1, ne);
 }
 
@@ -161,8 +162,7 @@ segment_end(const char *s)
 static bool
 segments_reference(const char *p, const char *n)
 {
-	const char *pe,
-			   *ne;
+	const char *pe, *ne;
 
 	if (p == NULL)
 		return n == NULL;
@@ -179,7 +179,8 @@ segments_reference(const char *p, const char *n)
 	if (n == NULL)
 		return false;
 	ne = segment_end(n);
-	return segment_reference(p, pe, n, ne) && segments_reference(*pe ? pe + 1 : NULL, *ne ? ne + 1 : NULL);
+	return segment_reference(p, pe, n, ne) &&
+		   segments_reference(*pe ? pe + 1 : NULL, *ne ? ne + 1 : NULL);
 }
 
 static bool
@@ -191,7 +192,7 @@ reference(const char *pattern, const char *name)
 static void
 random_text(char *s, const char *alphabet, unsigned *seed)
 {
-	int			len = rand_r(seed) % 9;
+	int len = rand_r(seed) % 9;
 
 	for (int i = 0; i < len; i++)
 		s[i] = alphabet[rand_r(seed) % strlen(alphabet)];
@@ -201,14 +202,13 @@ random_text(char *s, const char *alphabet, unsigned *seed)
 static void
 test_against_reference(void)
 {
-	unsigned	seed = 42;
-	int			matched = 0;
-	char		pattern[16],
-				name[16];
+	unsigned seed = 42;
+	int matched = 0;
+	char pattern[16], name[16];
 
 	for (int i = 0; i < 300000; i++)
 	{
-		bool		expected;
+		bool expected;
 
 		random_text(pattern, "ab.***", &seed);
 		random_text(name, "ab.", &seed);
@@ -227,10 +227,10 @@ test_against_reference(void)
 static void
 test_evil(const char *segment, const char *filler)
 {
-	char		pattern[4096] = "";
-	char		name[8192] = "";
-	clock_t		begin = clock();
-	bool		matched;
+	char pattern[4096] = "";
+	char name[8192] = "";
+	clock_t begin = clock();
+	bool matched;
 
 	for (int i = 0; i < 100; i++)
 		strcat(pattern, segment);
@@ -238,7 +238,8 @@ test_evil(const char *segment, const char *filler)
 	for (int i = 0; i < 2000; i++)
 		strcat(name, filler);
 	matched = usher_glob_match(pattern, strlen(pattern), name, strlen(name));
-	ok(!matched && (double) (clock() - begin) / CLOCKS_PER_SEC < 1.0, "an evil pattern ends soon", segment, filler);
+	ok(!matched && (double) (clock() - begin) / CLOCKS_PER_SEC < 1.0, "an evil pattern ends soon",
+	   segment, filler);
 }
 
 int
