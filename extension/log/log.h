@@ -109,7 +109,9 @@ extern int	usher_partition_index(const UsherCatalog *cat, int64 position);
 extern Relation usher_partition_open(UsherPartition *partition, LOCKMODE lockmode);
 
 /* ---- mark.c ---- */
+extern int64 usher_mark_get(Relation rel);
 extern int64 usher_mark_read(Oid relid);
+extern void usher_mark_set(Relation rel, int64 value, bool flush);
 extern void usher_mark_write(Oid relid, int64 value, bool flush);
 
 /* ---- position.c ---- */

@@ -28,9 +28,8 @@ cell_of(Page page)
 
 /* 0 when it was never written. */
 int64
-usher_mark_read(Oid relid)
+usher_mark_get(Relation rel)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
 	Buffer		buffer = ReadBuffer(rel, 0);
 	Form_pg_sequence_data cell;
 	int64		value;
@@ -39,15 +38,23 @@ usher_mark_read(Oid relid)
 	cell = cell_of(BufferGetPage(buffer));
 	value = cell->is_called ? cell->last_value : 0;
 	UnlockReleaseBuffer(buffer);
+	return value;
+}
+
+int64
+usher_mark_read(Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	int64		value = usher_mark_get(rel);
+
 	relation_close(rel, AccessShareLock);
 	return value;
 }
 
 /* A cell never goes back: a smaller value is ignored, so that late writers do no harm. */
 void
-usher_mark_write(Oid relid, int64 value, bool flush)
+usher_mark_set(Relation rel, int64 value, bool flush)
 {
-	Relation	rel = relation_open(relid, RowExclusiveLock);
 	Buffer		buffer = ReadBuffer(rel, 0);
 	GenericXLogState *state;
 	Form_pg_sequence_data cell;
@@ -71,5 +78,13 @@ usher_mark_write(Oid relid, int64 value, bool flush)
 	UnlockReleaseBuffer(buffer);
 	if (flush)
 		XLogFlush(lsn);
+}
+
+void
+usher_mark_write(Oid relid, int64 value, bool flush)
+{
+	Relation	rel = relation_open(relid, RowExclusiveLock);
+
+	usher_mark_set(rel, value, flush);
 	relation_close(rel, RowExclusiveLock);
 }

@@ -15,6 +15,7 @@
  */
 #include "log.h"
 
+#include "access/relation.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
@@ -31,18 +32,29 @@ entry_is_stale(const UsherDb *db)
 	return !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db->dboid));
 }
 
+/* Call with the lock held. */
+static UsherDb *
+db_find(Oid log)
+{
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == MyDatabaseId && usher_shared->dbs[i].log_relid == log)
+			return &usher_shared->dbs[i];
+	return NULL;
+}
+
 /* Call with the lock held.  Takes a free entry, or one that is stale. */
 static UsherDb *
 db_entry(Oid log)
 {
+	UsherDb    *known = db_find(log);
 	UsherDb    *reusable = NULL;
 
+	if (known)
+		return known;
 	for (int i = 0; i < usher_shared->ndbs; i++)
 	{
 		UsherDb    *db = &usher_shared->dbs[i];
 
-		if (db->dboid == MyDatabaseId && db->log_relid == log)
-			return db;
 		if (reusable == NULL && (!OidIsValid(db->dboid) || entry_is_stale(db)))
 			reusable = db;
 	}
@@ -62,26 +74,57 @@ db_entry(Oid log)
 	return reusable;
 }
 
+/*
+ * What is read and written with `lock` held, opened before: who waited for a
+ * relation with it would stop every database, and no deadlock check sees it.
+ */
+typedef struct Marks
+{
+	Relation	position;
+	Relation	timeline;
+	bool		any;			/* positions had been given before */
+	TimestampTz newest;			/* and the last event's time */
+} Marks;
+
+static void
+marks_open(Marks *marks)
+{
+	UsherCatalog *cat = usher_catalog();
+	Oid			timeline = cat->timeline_mark;
+
+	marks->position = relation_open(cat->position_mark, RowExclusiveLock);
+	marks->timeline = relation_open(timeline, RowExclusiveLock);
+	marks->any = usher_mark_get(marks->position) != 0;
+	marks->newest = 0;
+}
+
+static void
+marks_close(Marks *marks)
+{
+	relation_close(marks->timeline, RowExclusiveLock);
+	relation_close(marks->position, RowExclusiveLock);
+}
+
 /* First use since the server started: go on above the mark, with a gap on a new timeline. */
 static void
-db_load(UsherDb *db, UsherCatalog *cat)
+db_load(UsherDb *db, const Marks *marks)
 {
-	int64		mark = usher_mark_read(cat->position_mark);
-	int64		timeline = usher_mark_read(cat->timeline_mark);
+	int64		mark = usher_mark_get(marks->position);
+	int64		timeline = usher_mark_get(marks->timeline);
 	int64		current = GetWALInsertionTimeLine();
 
 	if (timeline != current)
 	{
 		/* The mark first: with the timeline alone durable a crash would lose the gap. */
 		if (timeline != 0)
-			usher_mark_write(cat->position_mark, mark += usher_failover_gap, true);
-		usher_mark_write(cat->timeline_mark, current, true);
+			usher_mark_set(marks->position, mark += usher_failover_gap, true);
+		usher_mark_set(marks->timeline, current, true);
 	}
 	pg_atomic_write_u64(&db->mark, mark);
 	pg_atomic_write_u64(&db->next, mark + 1);
-	if (mark == 0)
+	if (!marks->any)
 		return;					/* nothing given yet, or a dump is being restored: look again next time */
-	db->last_recorded_at = usher_newest_recorded_at();
+	db->last_recorded_at = marks->newest;
 	pg_write_barrier();
 	db->loaded = true;
 }
@@ -90,15 +133,32 @@ UsherDb *
 usher_db(void)
 {
 	UsherCatalog *cat = usher_catalog();
+	Marks		marks;
+	bool		primary;
 
 	if (likely(my_db != NULL && my_db->log_relid == cat->log && my_db->dboid == MyDatabaseId && my_db->loaded))
 		return my_db;
 
+	LWLockAcquire(usher_shared->lock, LW_SHARED);
+	my_db = db_find(cat->log);
+	LWLockRelease(usher_shared->lock);
+	if (my_db != NULL && my_db->loaded)
+		return my_db;
+
+	primary = !RecoveryInProgress();
+	if (primary)
+	{
+		marks_open(&marks);
+		if (marks.any)
+			marks.newest = usher_newest_recorded_at();
+	}
 	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
 	my_db = db_entry(cat->log);
-	if (!my_db->loaded && !RecoveryInProgress())
-		db_load(my_db, cat);
+	if (!my_db->loaded && primary)
+		db_load(my_db, &marks);
 	LWLockRelease(usher_shared->lock);
+	if (primary)
+		marks_close(&marks);
 	return my_db;
 }
 
@@ -113,21 +173,24 @@ void
 usher_positions_reserve(UsherDb *db, int64 n)
 {
 	int64		mark;
+	Marks		marks;
 
 	if ((int64) (pg_atomic_read_u64(&db->next) + n - 1) <= (int64) pg_atomic_read_u64(&db->mark))
 		return;
+	marks_open(&marks);
 	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
 	if (!db->loaded)
-		db_load(db, usher_catalog());
+		db_load(db, &marks);
 	mark = (int64) pg_atomic_read_u64(&db->next) + n - 1;
 	if (mark > (int64) pg_atomic_read_u64(&db->mark))
 	{
 		mark += usher_position_chunk;
-		usher_mark_write(usher_catalog()->position_mark, mark, true);
+		usher_mark_set(marks.position, mark, true);
 		pg_atomic_write_u64(&db->mark, mark);
 		db->loaded = true;
 	}
 	LWLockRelease(usher_shared->lock);
+	marks_close(&marks);
 }
 
 /*
