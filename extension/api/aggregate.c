@@ -76,13 +76,16 @@ check_reducer(Oid reducer)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(reducer));
 }
 
-/* Hash of what the reducer does and of where it starts. */
+/*
+ * Hash of what the reducer does, of where it starts, and of who calls it: with
+ * a search_path of their own another role could make it do something else.
+ */
 static text *
 definition_of(Oid reducer, Datum initial, bool initial_null)
 {
 	static const AttrNumber bodies[] = {Anum_pg_proc_prosrc, Anum_pg_proc_probin, Anum_pg_proc_prosqlbody};
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(reducer));
-	uint64		hash = 0;
+	uint64		hash = GetUserId();
 
 	Ensure(HeapTupleIsValid(tuple), "a function vanished");
 	for (int i = 0; i < (int) lengthof(bodies); i++)
@@ -189,6 +192,7 @@ snapshot_save(const Fold *f)
 												   PointerGetDatum(f->definition))))
 		CatalogTupleUpdate(rel, &old->t_self, tuple);
 	table_close(rel, NoLock);
+	CommandCounterIncrement();	/* the same statement may come to this row again */
 }
 
 static bool

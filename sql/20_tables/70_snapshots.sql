@@ -9,4 +9,4 @@ CREATE TABLE usher.snapshots (
     CONSTRAINT snapshots_pkey PRIMARY KEY (tenant_id, stream, reducer)
 );
 COMMENT ON TABLE usher.snapshots IS
-'Folded states kept by usher.aggregate: the state of a stream after `version`. definition: hash of the reducer''s body and the initial state; a snapshot of another definition is not used.';
+'Folded states kept by usher.aggregate: the state of a stream after `version`. definition: hash of the reducer''s body, the initial state and the calling role; a snapshot of another definition is not used.';
