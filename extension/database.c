@@ -48,12 +48,15 @@ option_string(List *options, const char *name)
 static const char *
 exclusive_database(Node *statement)
 {
+	const char *name;
+
 	switch (nodeTag(statement))
 	{
 		case T_DropdbStmt:
 			return castNode(DropdbStmt, statement)->dbname;
 		case T_CreatedbStmt:
-			return option_string(castNode(CreatedbStmt, statement)->options, "template");
+			name = option_string(castNode(CreatedbStmt, statement)->options, "template");
+			return name ? name : "template1";
 		case T_RenameStmt:
 			return castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE
 				? castNode(RenameStmt, statement)->subname : NULL;
