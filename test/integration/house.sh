@@ -78,14 +78,13 @@ expect "pg_usher is loaded first" test "$(value "SHOW shared_preload_libraries")
 expect "pg_cron is there" test "$(value "SELECT count(*) FROM pg_extension WHERE extname = 'pg_cron'")" = 1
 
 events=$(value "SELECT count(*) FROM usher.events")
-expect "up again" dev up
+sed -i 's/^fingerprint=.*/fingerprint=older/' "$work/state/settings"
+expect "up again, on an older build" dev up
+expect "it restarts the server" says 'restarting the cluster'
 expect "it says that the data is kept" says 'is kept'
 expect "nothing is appended twice" says 'nothing new'
 expect "the events are the same" test "$(value "SELECT count(*) FROM usher.events")" = "$events"
 
-sed -i 's/^fingerprint=.*/fingerprint=older/' "$work/state/settings"
-expect "up on an older build" dev up
-expect "it restarts the server" says 'restarting the cluster'
 expect "down" dev down
 expect "psql on a stopped cluster says what to do" eval '! dev psql && says "run ./dev up"'
 expect "down on a stopped cluster" dev down
