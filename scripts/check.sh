@@ -12,16 +12,18 @@ check_cleanup() {
 	if [ -n "${USHER_BIN:-}" ] && [ -d "$work/cluster/data" ]; then
 		cluster_stop "$work/cluster" "$USHER_BIN" immediate || true
 	fi
-	if [ $status -ne 0 ] && [ -d "$work" ]; then
-		rm -rf "$cache/last-failure"
-		mkdir -p "$cache/last-failure"
-		(cd "$work" && find . -path ./tree -prune -o -path ./cluster/data -prune -o \
-			\( -name '*.log' -o -name regression.diffs -o -path '*/results/*' \) -type f \
-			-exec cp --parents -t "$cache/last-failure" {} +) || true
-		warn "logs are kept in $cache/last-failure"
-	fi
 	rm -rf "$work"
 	exit $status
+}
+
+# What the run has written, for a look after it.
+check_keep_logs() {
+	rm -rf "$cache/last-failure"
+	mkdir -p "$cache/last-failure"
+	(cd "$work" && find . -path ./tree -prune -o -path ./cluster/data -prune -o \
+		\( -name '*.log' -o -name regression.diffs -o -path '*/results/*' \) -type f \
+		-exec cp --parents -t "$cache/last-failure" {} +) || true
+	say "logs are kept in $cache/last-failure"
 }
 
 check_prepare() {
@@ -75,6 +77,7 @@ check_server_alive() {
 
 check_sum() {
 	say ""
+	[ "$failed_count" -eq 0 ] || check_keep_logs
 	say "$passed_count passed, $failed_count failed"
 	[ "$failed_count" -eq 0 ] && [ "$passed_count" -gt 0 ]
 }
