@@ -64,6 +64,7 @@ static struct
 	BufFile    *file;
 	int			file_end;
 	off_t		offset_end;
+	bool		spilling;		/* stays set when it failed: the file is not to be trusted */
 	bool		sealed;			/* flushing has begun */
 } outbox;
 
@@ -96,9 +97,21 @@ usher_outbox_types(int *n)
 	return outbox.types;
 }
 
+/* A savepoint may have caught the error of a spill (a full disk): events from before it are lost with the file. */
+static void
+check_spilled(void)
+{
+	if (outbox.spilling)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("the transaction's pending events could not be kept in a temporary file"),
+				 errhint("Roll the transaction back.")));
+}
+
 void
 usher_outbox_seal(void)
 {
+	check_spilled();
 	outbox.sealed = true;
 }
 
@@ -140,6 +153,7 @@ committed_type(int32 tenant_id, const text *type)
 static void
 spill(void)
 {
+	outbox.spilling = true;
 	if (outbox.file == NULL)
 	{
 		ResourceOwner owner = CurrentResourceOwner;
@@ -166,6 +180,7 @@ spill(void)
 	}
 	BufFileTell(outbox.file, &outbox.file_end, &outbox.offset_end);
 	outbox.bytes = 0;
+	outbox.spilling = false;
 }
 
 /* The event's tuple; of a spilled one a copy in the current memory context. */
@@ -257,6 +272,7 @@ usher_outbox_add(const UsherEvent *event)
 				(errcode(ERRCODE_USHER_APPEND_AFTER_FLUSH),
 				 errmsg("cannot append an event while the transaction commits"),
 				 errhint("pg_usher must stand first in shared_preload_libraries.")));
+	check_spilled();
 	if (outbox.n >= usher_max_transaction_events)
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_TOO_MANY_EVENTS),
