@@ -48,6 +48,7 @@ typedef struct Projection
 static Projection *projections;
 static int	nprojections;
 static bool valid;
+static uint64 changes;			/* invalidations so far */
 static MemoryContext context;
 static bool callback_registered;
 
@@ -55,7 +56,10 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == usher_catalog_projections())
+	{
 		valid = false;
+		changes++;
+	}
 }
 
 /* A handler may have been dropped, or dropped and created again. */
@@ -63,6 +67,7 @@ static void
 function_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	valid = false;
+	changes++;
 }
 
 static void
@@ -91,7 +96,10 @@ load(void)
 	HeapTuple	tuple;
 	MemoryContext old,
 				fresh;
-	int			size = 8;
+	Projection *list;
+	uint64		seen;
+	int			n = 0,
+				size = 8;
 
 	if (!callback_registered)
 	{
@@ -100,17 +108,16 @@ load(void)
 		callback_registered = true;
 	}
 	fresh = AllocSetContextCreate(TopMemoryContext, "usher projections", ALLOCSET_SMALL_SIZES);
+	seen = changes;				/* when another comes while we read, it is loaded again */
 	rel = table_open(usher_catalog()->projections, AccessShareLock);
-	valid = true;				/* an invalidation from here on clears it again */
 	old = MemoryContextSwitchTo(fresh);
-	projections = palloc_array(Projection, size);
-	nprojections = 0;
+	list = palloc_array(Projection, size);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		if (nprojections == size)
-			projections = repalloc_array(projections, Projection, size *= 2);
-		load_one(&projections[nprojections++], tuple, RelationGetDescr(rel));
+		if (n == size)
+			list = repalloc_array(list, Projection, size *= 2);
+		load_one(&list[n++], tuple, RelationGetDescr(rel));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -118,6 +125,9 @@ load(void)
 	if (context)
 		MemoryContextDelete(context);
 	context = fresh;
+	projections = list;
+	nprojections = n;
+	valid = seen == changes;
 }
 
 /* The function, which must take nothing, or one usher.event: the table may have been edited by hand. */
