@@ -20,7 +20,8 @@ EXTRA_CLEAN = build/$(EXTENSION)--*.sql pg_usher_relay.so $(OBJS_RELAY)
 PG_CPPFLAGS = -I$(srcdir)/extension -I$(srcdir)/bgworkers
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	-Wno-declaration-after-statement -Wno-cast-function-type
-with_llvm = no
+# No bitcode: nothing here is worth inlining into expressions.
+override with_llvm = no
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
