@@ -502,11 +502,16 @@ class SharedFlag(SharedNumber):
 
 
 class Fork:
-    """A function in a process of its own; its result comes back through a pipe."""
+    """A function in a process of its own; its result comes back through a pipe.
+
+    Fork before any thread is started: a child would inherit the locks that other threads hold.
+    """
 
     context = multiprocessing.get_context("fork")
 
     def __init__(self, function, *arguments):
+        if threading.active_count() > 1:
+            raise Failure("fork beside %d threads" % (threading.active_count() - 1))
         self.receive, send = self.context.Pipe(False)
         self.process = self.context.Process(target=self.body, args=(send, function, arguments), daemon=True)
         self.process.start()
@@ -530,8 +535,10 @@ class Fork:
         return result
 
 
-def run_writers(writers):
-    """In a forked process: run these sessions as threads to their end; return their ledgers' sum."""
+def run_writers(writers, begin=None):
+    """In a forked process: run these sessions as threads (from `begin` on) to their end; return their ledgers' sum."""
+    if begin is not None:
+        begin.wait()
     threads = [thread(writer.run) for writer in writers]
     for running in threads:
         running.join()

@@ -140,10 +140,6 @@ class Rolling:
     def start(self):
         self.cluster.rows("SELECT usher.append('first-1', 'load.small', '{\"tag\": -4}')")
         self.first = self.partitions()[0]
-        self.heart = lib.Heartbeat(self.cluster)
-        self.heart.start()
-        self.sampler = Sampler(self.cluster)
-        self.sampler.start()
         self.opened = load.OpenSession(self.cluster, 99, self.gate).begin()
         # each with streams of its own: whoever waits, waits for what happens to partitions
         writers = [load.Writer(self.cluster, n, self.gate, pause=0.005, private="w%d-" % n) for n in range(WRITERS)]
@@ -152,6 +148,10 @@ class Rolling:
             writers[0::2] + [SleepyWriter(self.cluster, 30 + n, self.gate, pause=0.005) for n in range(4)], writers[1::2] + [bulk], [StreamReader(self.cluster, 20 + n, self.gate, pause=0.01, private="w%d-" % n) for n in range(3)])]
         self.followers = [load.Fork(lambda f=f: f.follow(self.gate, self.until).result()) for f in (
             follow.Follower(self.cluster, "wait"), follow.Follower(self.cluster, "page", 500))]
+        self.heart = lib.Heartbeat(self.cluster)
+        self.heart.start()
+        self.sampler = Sampler(self.cluster)
+        self.sampler.start()
 
     # what runs beside
 

@@ -29,14 +29,15 @@ class Failover:
                            follow.Follower(self.standby, "wait")]
 
     def writers(self, cluster, first):
-        """Processes that write until the returned event is set."""
-        stop = load.SharedFlag()
+        """Processes that write from the first returned event to the second."""
+        begin, stop = load.Fork.context.Event(), load.Fork.context.Event()
         gate = load.Gate(stop)
         groups = [[load.Writer(cluster, first + n, gate, pause=0.02) for n in range(m, WRITERS, 2)] for m in (0, 1)]
         groups[0].append(load.BulkWriter(cluster, first + WRITERS, gate, pause=0.3))
-        return stop, [load.Fork(load.run_writers, group) for group in groups]
+        return begin, stop, [load.Fork(load.run_writers, group, begin) for group in groups]
 
     def run(self):
+        self.before, self.after = self.writers(self.primary, 0), self.writers(self.standby, 50)
         opened = load.OpenSession(self.primary, 97, self.gate).begin()
         threads = [load.thread(follower.follow, self.gate) for follower in [self.on_primary] + self.on_standby]
         try:
@@ -51,7 +52,8 @@ class Failover:
             self.primary.destroy()
 
     def before_failover(self):
-        stop, forks = self.writers(self.primary, 0)
+        begin, stop, forks = self.before
+        begin.set()
         time.sleep(self.seconds)
         ensure_empty(self.on_primary.findings + [f for follower in self.on_standby for f in follower.findings], "reader")
         self.refuses_appends()
@@ -126,7 +128,8 @@ class Failover:
     def verify(self, before, lost):
         """Some more load on the promoted server, then everything is compared."""
         self.gate.resume()
-        stop, forks = self.writers(self.standby, 50)
+        begin, stop, forks = self.after
+        begin.set()
         time.sleep(self.seconds / 2)
         stop.set()
         ledger = load.Ledger.sum(fork.join() for fork in forks)
