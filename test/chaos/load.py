@@ -537,8 +537,8 @@ class Fork:
 
 def run_writers(writers, begin=None):
     """In a forked process: run these sessions as threads (from `begin` on) to their end; return their ledgers' sum."""
-    if begin is not None:
-        begin.wait()
+    while begin is not None and not begin.is_set():
+        time.sleep(0.01)
     threads = [thread(writer.run) for writer in writers]
     for running in threads:
         running.join()

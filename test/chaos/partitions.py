@@ -144,8 +144,10 @@ class Rolling:
         # each with streams of its own: whoever waits, waits for what happens to partitions
         writers = [load.Writer(self.cluster, n, self.gate, pause=0.005, private="w%d-" % n) for n in range(WRITERS)]
         bulk = load.BulkWriter(self.cluster, WRITERS, self.gate, pause=0.25, private="bulk-")
-        self.forks = [load.Fork(load.run_writers, group) for group in (
-            writers[0::2] + [SleepyWriter(self.cluster, 30 + n, self.gate, pause=0.005) for n in range(4)], writers[1::2] + [bulk], [StreamReader(self.cluster, 20 + n, self.gate, pause=0.01, private="w%d-" % n) for n in range(3)])]
+        sleepy = [SleepyWriter(self.cluster, 30 + n, self.gate, pause=0.005) for n in range(4)]
+        readers = [StreamReader(self.cluster, 20 + n, self.gate, pause=0.01, private="w%d-" % n) for n in range(3)]
+        self.forks = [load.Fork(load.run_writers, group)
+                      for group in (writers[0::2] + sleepy, writers[1::2] + [bulk], readers)]
         self.followers = [load.Fork(lambda f=f: f.follow(self.gate, self.until).result()) for f in (
             follow.Follower(self.cluster, "wait"), follow.Follower(self.cluster, "page", 500))]
         self.heart = lib.Heartbeat(self.cluster)

@@ -30,7 +30,7 @@ class Failover:
 
     def writers(self, cluster, first):
         """Processes that write from the first returned event to the second."""
-        begin, stop = load.Fork.context.Event(), load.Fork.context.Event()
+        begin, stop = load.SharedFlag(), load.SharedFlag()
         gate = load.Gate(stop)
         groups = [[load.Writer(cluster, first + n, gate, pause=0.02) for n in range(m, WRITERS, 2)] for m in (0, 1)]
         groups[0].append(load.BulkWriter(cluster, first + WRITERS, gate, pause=0.3))
