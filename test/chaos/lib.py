@@ -253,8 +253,8 @@ class Cluster:
     def note_sessions(self):
         """What sessions have been doing for more than a second: asked when a test has failed."""
         with contextlib.suppress(Exception):
-            for row in self.rows("SELECT pid, backend_type, extract(epoch FROM clock_timestamp() - query_start)::int, wait_event_type,"
-                                 " wait_event, pg_blocking_pids(pid), left(query, 100) FROM pg_stat_activity"
+            for row in self.rows("SELECT pid, backend_type, extract(epoch FROM clock_timestamp() - query_start)::int,"
+                                 " wait_event_type, wait_event, pg_blocking_pids(pid), left(query, 100) FROM pg_stat_activity"
                                  " WHERE state = 'active' AND clock_timestamp() - query_start > interval '1 s'"
                                  " OR backend_type LIKE '%usher%'")[:DETAILS_MAX]:
                 note("%s: process %s, %s, for %s s at %s %s, blocked by %s: %s" % ((self.name,) + row))

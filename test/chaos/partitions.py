@@ -318,8 +318,8 @@ class Rolling:
                 ensure(error.pgcode == "US004", "read(%d) said %s" % (after, error))
             else:
                 raise lib.Failure("read(%d) jumped silently to %s" % (after, rows))
-        ensure(self.cluster.rows("SELECT stream, version FROM usher.read_category('keep', %s, 10)", (kept_in - 1,)) == [("keep-1", 1)],
-               "the kept category is not read")
+        kept = self.cluster.rows("SELECT stream, version FROM usher.read_category('keep', %s, 10)", (kept_in - 1,))
+        ensure(kept == [("keep-1", 1)], "the kept category is not read")
         ensure(self.cluster.value("SELECT count(*) FROM usher.read_stream('keep-1')") == 1, "the kept stream is not read")
         ensure(self.cluster.value("SELECT usher.stream_version('other-1')") == 3 * PARTITION_SIZE, "a version was lost")
         self.cluster.check()

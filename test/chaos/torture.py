@@ -2,8 +2,8 @@
 # test/chaos/torture.py: every committed event exactly once and in order, with an open session that makes nobody wait.
 #
 # 32 writers (savepoints, aborts, conflicts, batches, canceled and killed sessions, bulk appends beside) and followers with a
-# bigint cursor; a session that has appended stays open for the whole run. The same run with a careless follower (--reader max, --reader same-statement)
-# must find a loss: without arguments all three are run.
+# bigint cursor; a session that has appended stays open for the whole run. The same run with a careless follower
+# (--reader max, --reader same-statement) must find a loss: without arguments all three are run.
 import threading
 import time
 
