@@ -4,7 +4,7 @@ CREATE TABLE usher.stream_limits (
     hidden_before   bigint,
     deleted         boolean NOT NULL DEFAULT false,
     reusable        boolean NOT NULL DEFAULT false,
-    max_age         interval,
+    max_age         interval CHECK (max_age >= interval '0' AND max_age <= interval '1000 years'),
     max_count       bigint CHECK (max_count > 0),
     truncate_before bigint CHECK (truncate_before > 0),
     CONSTRAINT stream_limits_pkey PRIMARY KEY (tenant_id, stream)

@@ -1,6 +1,6 @@
 CREATE TABLE usher.retention (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    max_age   interval CHECK (max_age > interval '0'),
+    max_age   interval CHECK (max_age > interval '0' AND max_age <= interval '1000 years'),
     max_bytes bigint CHECK (max_bytes > 0),
     archive   text
 );
@@ -10,7 +10,7 @@ COMMENT ON TABLE usher.retention IS
 CREATE TABLE usher.category_retention (
     tenant_id integer NOT NULL,
     category  text COLLATE "C" NOT NULL,
-    max_age   interval CHECK (max_age > interval '0'),
+    max_age   interval CHECK (max_age > interval '0' AND max_age <= interval '1000 years'),
     PRIMARY KEY (tenant_id, category)
 );
 COMMENT ON TABLE usher.category_retention IS
