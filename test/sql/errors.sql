@@ -128,6 +128,18 @@ SELECT call, pg_temp.try(call) FROM (VALUES
 SELECT count(*) FROM usher.stream_registry WHERE stream = 'errors-none';
 SELECT usher.aggregate('errors-1', 'errors_reducer(jsonb, usher.event)', '{"n": 100}', 9223372036854775807);
 
+-- the largest numbers are numbers like others
+SELECT call, pg_temp.try(call) FROM (VALUES
+    ($$SELECT count(*) FROM usher.read(9223372036854775807)$$),
+    ($$SELECT count(*) FROM usher.read(9223372036854775806, 2147483647)$$),
+    ($$SELECT count(*) FROM usher.read_category('errors', 9223372036854775807)$$),
+    ($$SELECT usher.read_page(9223372036854775807, 10, '*')$$),
+    ($$SELECT usher.wait(9223372036854775807, '10 ms') > 0$$),
+    ($$SELECT count(*) FROM usher.read_stream('errors-1', 9223372036854775807)$$),
+    ($$SELECT count(*) FROM usher.read_stream('errors-1', 1, 2147483647, true, 9223372036854775807)$$),
+    ($$SELECT usher.append('errors-1', 'a', '{}', 9223372036854775807)$$)
+) AS c (call);
+
 -- positions and arguments
 SELECT call, pg_temp.try(call) FROM (VALUES
     ($$SELECT usher.read(-1)$$),
@@ -172,6 +184,10 @@ SELECT call, pg_temp.try(call) FROM (VALUES
     ($$SELECT usher.set_retention(NULL, 0)$$),
     ($$SELECT usher.set_category_retention('errors', '-1 day')$$),
     ($$SELECT usher.set_stream_limits('errors-1', max_count => 0)$$),
+    ($$SELECT usher.set_stream_limits('errors-1', max_age => '-1 day')$$),
+    ($$SELECT usher.set_stream_limits('errors-1', max_age => '100000000 years')$$),
+    ($$SELECT usher.set_retention('100000000 years')$$),
+    ($$SELECT usher.set_category_retention('errors', '100000000 years')$$),
     ($$SELECT usher.set_stream_limits('errors-1', truncate_before => -1)$$),
     ($$SELECT usher.hold('h', -1)$$),
     ($$SELECT usher.drop_partitions_before(-1)$$),
