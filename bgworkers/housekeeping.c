@@ -193,15 +193,19 @@ housekeeping_round(void *state)
 {
 	Housekeeping *h = state;
 	long		sleep_ms;
+	Oid			log;
 	bool		exists;
 
 	begin("looking at the log");
+	log = h->db->log_relid;
 	exists = log_exists(h->db);
 	commit();
 	if (!exists)
 	{
+		/* unless a new log has taken the entry over in the meantime */
 		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
-		h->db->dboid = InvalidOid;
+		if (h->db->dboid == MyDatabaseId && h->db->log_relid == log)
+			h->db->dboid = InvalidOid;
 		LWLockRelease(usher_shared->lock);
 		h->worker.done = true;
 		return -1;

@@ -221,7 +221,7 @@ start_known(Launcher *l)
 		TimestampTz now = GetCurrentTimestamp();
 		Started    *s;
 
-		if (!OidIsValid(db->dboid))
+		if (!OidIsValid(db->dboid) || pg_atomic_read_u32(&db->worker_procno) != USHER_NO_PROC)
 			continue;
 		s = started_entry(l, db->dboid);
 		if (s->handle != NULL)

@@ -107,6 +107,8 @@ partition_open(Writer *w, int64 position)
 	w->from = w->cat->partitions[i].from;
 	w->to = w->cat->partitions[i].to;
 	w->rel = table_open(w->cat->partitions[i].relid, NoLock);
+	if (OidIsValid(w->rel->rd_rel->reltoastrelid))
+		LockRelationOid(w->rel->rd_rel->reltoastrelid, RowExclusiveLock);
 	w->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(w->rri, w->rel, 0, NULL, 0);
 	ExecOpenIndices(w->rri, false);
@@ -126,6 +128,7 @@ take_positions(Writer *w, UsherDb *db, int n, TimestampTz *recorded_at)
 		int64		first;
 
 		usher_partitions_lock(db, next, upto);
+		LockRelationOid(w->cat->segments, RowExclusiveLock);
 		if (w->rel == NULL)
 			partition_open(w, next);
 		first = usher_positions_take(db, n, recorded_at);

@@ -88,6 +88,13 @@ load_one(Projection *p, HeapTuple tuple, TupleDesc desc)
 	p->live = strcmp(TextDatumGetCString(heap_getattr(tuple, PROJECTION_STATE, desc, &isnull)), "live") == 0;
 }
 
+/* In the order of their registration. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	return ((const Projection *) a)->id - ((const Projection *) b)->id;
+}
+
 static void
 load(void)
 {
@@ -121,6 +128,7 @@ load(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	qsort(list, n, sizeof(Projection), compare_ids);
 	MemoryContextSwitchTo(old);
 	if (context)
 		MemoryContextDelete(context);
@@ -167,23 +175,24 @@ find_handler(Projection *p)
  * Call a function as a role; its result, also null, is of no interest.
  *
  * Another role's function must leave nothing behind that would run with our
- * rights later: no deferred trigger, no changed setting.
+ * rights later: no deferred trigger, no changed setting.  The search_path is
+ * that of no session, so that no appender can lead the function astray.
  */
 void
 usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
 {
 	Oid			user;
 	int			sec_context,
-				nest_level = 0;
+				nest_level;
 	LOCAL_FCINFO(fcinfo, 2);
 
 	Ensure(nargs <= 2, "a hook with too many arguments");
 	GetUserIdAndSecContext(&user, &sec_context);
 	if (user != owner)
-	{
 		SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-		nest_level = NewGUCNestLevel();
-	}
+	nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	InitFunctionCallInfoData(*fcinfo, function, nargs, InvalidOid, NULL, NULL);
 	for (int i = 0; i < nargs; i++)
 	{
@@ -191,11 +200,15 @@ usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
 		fcinfo->args[i].isnull = false;
 	}
 	(void) FunctionCallInvoke(fcinfo);
+	AtEOXact_GUC(false, nest_level);
 	if (user != owner)
-	{
-		AtEOXact_GUC(false, nest_level);
 		SetUserIdAndSecContext(user, sec_context);
-	}
+}
+
+static void
+handler_context(void *name)
+{
+	errcontext("inline projection \"%s\", called with search_path = pg_catalog, pg_temp", (char *) name);
 }
 
 static void
@@ -203,11 +216,15 @@ call_handler(Projection *p, Datum event)
 {
 	FmgrInfo	handler;
 
+	ErrorContextCallback context_of = {error_context_stack, handler_context, pstrdup(p->name)};
+
 	if (!OidIsValid(p->handler.fn_oid))
 		find_handler(p);
+	error_context_stack = &context_of;
 	handler = p->handler;		/* the cache may be rebuilt while it runs */
 	handler.fn_mcxt = CurrentMemoryContext; /* and what the call keeps must go with it */
 	usher_call_as(p->owner, &handler, 1, &event);
+	error_context_stack = context_of.previous;
 }
 
 static Projection *

@@ -269,13 +269,26 @@ visit_pending(int32 tenant_id, const text *stream, int64 from, int64 before, boo
 	return more;
 }
 
+/*
+ * The statement's snapshot, or for a partition that is complete the latest:
+ * to an older one, rewritten with its survivors it would look empty.  Called
+ * when it is locked.
+ */
+static Snapshot
+stream_snapshot(int64 partition_to, int64 stable)
+{
+	if (!IsolationUsesXactSnapshot() && partition_to <= stable)
+		return GetLatestSnapshot();
+	return GetActiveSnapshot();
+}
+
 static bool
 visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool backwards, StreamVisit *s)
 {
 	int64	   *starts,
 			   *first_versions;
 	int			n = usher_stream_segments(tenant_id, stream, &starts, &first_versions);
-	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	int64		stable = n > 0 ? usher_stable(NULL) : 0;
 	ScanKeyData keys[4];
 	bool		more = true;
 
@@ -283,23 +296,31 @@ visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool ba
 	text_key(&keys[1], 2, stream);
 	ScanKeyInit(&keys[2], 3, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
 	ScanKeyInit(&keys[3], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(before));
-	for (int k = 0; k < n && more; k++)
+	for (int k = 0; k < n && more;)
 	{
 		int			segment = backwards ? n - 1 - k : k;
 		UsherCatalog *cat = usher_catalog();
 		int			i = usher_partition_index(cat, starts[segment]);
-		bool		dropped;
+		UsherPartition *partition = i < cat->npartitions ? &cat->partitions[i] : NULL;
+		Relation	rel;
+		Snapshot	snapshot;
 
-		/* nothing of it here: it ends before `from`, or begins at `before` */
-		if ((segment + 1 < n && first_versions[segment + 1] <= from) || first_versions[segment] >= before)
+		/* nothing of it here: it ends before `from`, begins at `before`, or was removed by retention */
+		if ((segment + 1 < n && first_versions[segment + 1] <= from) || first_versions[segment] >= before ||
+			partition == NULL || partition->from != starts[segment])
+		{
+			k++;
 			continue;
-		if (i == cat->npartitions || cat->partitions[i].from != starts[segment])
-			continue;			/* removed by retention */
-		more = usher_scan_partition(&cat->partitions[i], INDEX_STREAM, snapshot, keys, 4,
-							  backwards ? BackwardScanDirection : ForwardScanDirection,
-							  visit_stream_event, s, &dropped);
+		}
+		rel = usher_partition_open(partition, AccessShareLock);
+		if (rel == NULL)
+			continue;			/* removed or rewritten just now: the list is made anew */
+		snapshot = RegisterSnapshot(stream_snapshot(partition->to, stable));
+		more = scan_opened(rel, partition->indexes[INDEX_STREAM], snapshot, keys, 4,
+						   backwards ? BackwardScanDirection : ForwardScanDirection, visit_stream_event, s);
+		UnregisterSnapshot(snapshot);
+		k++;
 	}
-	UnregisterSnapshot(snapshot);
 	return more;
 }
 

@@ -10,3 +10,8 @@ CREATE TRIGGER invalidate_caches AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
     FOR EACH STATEMENT EXECUTE FUNCTION usher.invalidate_caches();
 CREATE TRIGGER invalidate_caches AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON usher.projections
     FOR EACH STATEMENT EXECUTE FUNCTION usher.invalidate_caches();
+
+-- Also where replication applies the rows.
+ALTER TABLE usher.tenants ENABLE ALWAYS TRIGGER invalidate_caches;
+ALTER TABLE usher.tenant_grants ENABLE ALWAYS TRIGGER invalidate_caches;
+ALTER TABLE usher.projections ENABLE ALWAYS TRIGGER invalidate_caches;

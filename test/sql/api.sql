@@ -88,8 +88,8 @@ SELECT usher.aggregate('api-1', 'api_sum(jsonb, usher.event)', '{"sum": 100}', 2
 -- an inline projection
 CREATE TABLE api_counts (stream text PRIMARY KEY, n bigint);
 CREATE FUNCTION api_count(event usher.event) RETURNS void LANGUAGE sql AS
-$$ INSERT INTO api_counts VALUES (event.stream, 1) ON CONFLICT (stream) DO UPDATE SET n = api_counts.n + 1 $$;
-CREATE FUNCTION api_count_reset() RETURNS void LANGUAGE sql AS 'TRUNCATE api_counts';
+$$ INSERT INTO public.api_counts VALUES (event.stream, 1) ON CONFLICT (stream) DO UPDATE SET n = api_counts.n + 1 $$;
+CREATE FUNCTION api_count_reset() RETURNS void LANGUAGE sql AS 'TRUNCATE public.api_counts';
 SELECT usher.project('api counts', 'api.*', 'api_count(usher.event)', 'api_count_reset()');
 SELECT usher.append('api-4', 'api.opened');
 SELECT * FROM api_counts ORDER BY stream;

@@ -8,9 +8,9 @@
 \pset tuples_only on
 CREATE TABLE proj_seen (id bigint GENERATED ALWAYS AS IDENTITY, who text, stream text, version bigint, type text, pending boolean, role text);
 CREATE FUNCTION proj_note(event usher.event) RETURNS void LANGUAGE sql AS
-$$ INSERT INTO proj_seen (who, stream, version, type, pending, role)
+$$ INSERT INTO public.proj_seen (who, stream, version, type, pending, role)
    VALUES ('note', event.stream, event.version, event.type, event.position IS NULL, current_user) $$;
-CREATE FUNCTION proj_reset() RETURNS void LANGUAGE sql AS 'TRUNCATE proj_seen RESTART IDENTITY';
+CREATE FUNCTION proj_reset() RETURNS void LANGUAGE sql AS 'TRUNCATE public.proj_seen RESTART IDENTITY';
 CREATE FUNCTION pg_temp.seen() RETURNS SETOF text LANGUAGE sql AS
 $$ SELECT concat_ws('|', who, stream, version, type, CASE WHEN pending THEN 'pending' END) FROM proj_seen ORDER BY id $$;
 
@@ -75,7 +75,7 @@ SELECT usher.unproject('refuse');
 -- several handlers run in the order of their registration; one that appends sees its own events
 CREATE FUNCTION proj_chain(event usher.event) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO proj_seen (who, stream, version, type) VALUES ('chain', event.stream, event.version, event.type);
+    INSERT INTO public.proj_seen (who, stream, version, type) VALUES ('chain', event.stream, event.version, event.type);
     IF (event.data->>'left')::int > 0 THEN
         PERFORM usher.append('proj-chain', 'proj.chained', jsonb_build_object('left', (event.data->>'left')::int - 1));
     END IF;
@@ -97,7 +97,7 @@ SELECT usher.unproject('chain');
 
 -- tombstones are events too
 CREATE FUNCTION proj_gone(event usher.event) RETURNS void LANGUAGE sql AS
-$$ INSERT INTO proj_seen (who, stream, type) VALUES ('gone', event.stream, event.type) $$;
+$$ INSERT INTO public.proj_seen (who, stream, type) VALUES ('gone', event.stream, event.type) $$;
 SELECT usher.project('gone', 'usher.*', 'proj_gone(usher.event)');
 TRUNCATE proj_seen;
 SELECT usher.delete_stream('proj-2');
@@ -114,7 +114,7 @@ CREATE FUNCTION proj_vanishes(event usher.event) RETURNS void LANGUAGE sql AS ''
 SELECT usher.append('proj-5', 'proj.vanish');
 -- replaced, it does the new thing at once
 CREATE OR REPLACE FUNCTION proj_vanishes(event usher.event) RETURNS void LANGUAGE sql AS
-$$ INSERT INTO proj_seen (who, type) VALUES ('replaced', event.type) $$;
+$$ INSERT INTO public.proj_seen (who, type) VALUES ('replaced', event.type) $$;
 TRUNCATE proj_seen;
 SELECT usher.append('proj-5', 'proj.vanish');
 SELECT pg_temp.seen();
@@ -126,8 +126,8 @@ CREATE ROLE regress_usher_writer IN ROLE usher_writer;
 CREATE TABLE proj_owned (role text, session_role text);
 ALTER TABLE proj_owned OWNER TO regress_usher_owner;
 CREATE FUNCTION proj_own(event usher.event) RETURNS void LANGUAGE sql AS
-$$ INSERT INTO proj_owned VALUES (current_user) $$;
-CREATE FUNCTION proj_own_reset() RETURNS void LANGUAGE sql AS 'DELETE FROM proj_owned';
+$$ INSERT INTO public.proj_owned VALUES (current_user) $$;
+CREATE FUNCTION proj_own_reset() RETURNS void LANGUAGE sql AS 'DELETE FROM public.proj_owned';
 SET ROLE regress_usher_owner;
 SELECT usher.project('owned', 'proj.owned', 'proj_own(usher.event)', 'proj_own_reset()');
 SET ROLE regress_usher_writer;
@@ -172,10 +172,10 @@ CREATE TABLE proj_trap (armed boolean);
 INSERT INTO proj_trap VALUES (true);
 CREATE FUNCTION proj_trapped(event usher.event) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF (SELECT armed FROM proj_trap) AND event.type = 'proj.trap2' THEN
+    IF (SELECT armed FROM public.proj_trap) AND event.type = 'proj.trap2' THEN
         RAISE EXCEPTION 'trapped';
     END IF;
-    INSERT INTO proj_seen (who, type) VALUES ('trapped', event.type);
+    INSERT INTO public.proj_seen (who, type) VALUES ('trapped', event.type);
 END
 $$;
 SELECT usher.append('proj-7', 'proj.trap1'), usher.append('proj-7', 'proj.trap2'), usher.append('proj-7', 'proj.trap3');

@@ -185,6 +185,22 @@ SELECT usher.stream_version('wide-3');
 SELECT count(*), count(DISTINCT position) FROM usher.read_category('wide', usher.oldest_position() - 1, 100000);
 SELECT invariant, detail FROM usher.check() WHERE NOT ok;
 
+-- a category that is kept loses nothing where it has nothing
+SELECT usher.set_retention();
+SELECT usher.set_category_retention('left'), usher.set_category_retention('right');
+SELECT fill('left', 1500), fill('other', 1000), fill('right', 1500), fill('other', 3000);
+SELECT usher.drop_partitions_before(1000000);
+CALL settle();
+SELECT count(*), min(version), max(version) FROM usher.read_category('left', usher.oldest_position('left') - 1, 100000);
+SELECT count(*), min(version), max(version) FROM usher.read_category('right', usher.oldest_position('right') - 1, 100000);
+SELECT usher.oldest_position('left') < usher.oldest_position('other');
+SELECT invariant, detail FROM usher.check() WHERE NOT ok;
+
+-- nobody changes the log, its owner neither
+SELECT pg_temp.try('TRUNCATE usher.log');
+SELECT pg_temp.try('DELETE FROM usher.log');
+SELECT pg_temp.try('UPDATE usher.log SET version = version + 1');
+
 \c regress
 ALTER SYSTEM RESET usher.partition_size;
 SELECT pg_reload_conf();

@@ -19,4 +19,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.project IS
-'Register (or change) an inline projection of the session''s tenant: handler(usher.event) runs inside every append call whose type matches the pattern, in the same transaction, as the registering role; an error of the handler fails the append. reset() empties the projection before usher.rebuild. Events that exist already reach it by CALL usher.rebuild(name). Errors: US018 for a function of another signature.';
+'Register (or change) an inline projection of the session''s tenant: handler(usher.event) runs inside every append call whose type matches the pattern, in the same transaction, as the registering role and with search_path = pg_catalog, pg_temp unless the function sets its own (so that no appender''s can lead it astray); an error of the handler fails the append. reset() empties the projection before usher.rebuild. Events that exist already reach it by CALL usher.rebuild(name). Errors: US018 for a function of another signature.';

@@ -34,6 +34,15 @@ BEGIN
         RETURN 0;
     END IF;
 
+    -- The work below is long: see first whether the locks are to be had at all.
+    BEGIN
+        EXECUTE format('LOCK TABLE ONLY usher.log, ONLY %s IN ACCESS EXCLUSIVE MODE', oldest.partition);
+        RAISE EXCEPTION USING ERRCODE = 'US000';
+    EXCEPTION
+        WHEN SQLSTATE 'US000' THEN NULL;        -- they are; this block has let go of them
+        WHEN lock_not_available OR deadlock_detected THEN RETURN 2;
+    END;
+
     BEGIN
         SELECT r.archive INTO hook FROM usher.retention r;
         IF hook IS NOT NULL AND NOT EXISTS (SELECT FROM usher.log_removals r WHERE r.from_position = oldest.from_position) THEN

@@ -7,6 +7,7 @@ DECLARE
     kept   text[] := '{}';
     policy record;
     newest timestamptz;
+    loses  boolean;
 BEGIN
     FOR policy IN SELECT c.tenant_id, c.category, c.max_age FROM usher.category_retention c
                   ORDER BY c.tenant_id, c.category LOOP
@@ -14,7 +15,14 @@ BEGIN
         WHERE l.tenant_id = policy.tenant_id AND l.category = policy.category
           AND l.position >= from_position AND l.position < to_position
         ORDER BY l.position DESC LIMIT 1;
-        IF FOUND AND (policy.max_age IS NULL OR newest >= now() - policy.max_age) THEN
+        IF FOUND THEN
+            loses := newest < now() - policy.max_age;
+        ELSE
+            -- Nothing of it is here: it loses nothing, unless it has lost it before.
+            SELECT NOT (format('%s:%s', policy.tenant_id, policy.category) = ANY (r.kept)) INTO loses
+            FROM usher.log_removals r WHERE r.from_position = kept_categories.from_position;
+        END IF;
+        IF loses IS NOT TRUE THEN
             kept := kept || format('%s:%s', policy.tenant_id, policy.category);
         END IF;
     END LOOP;
@@ -22,4 +30,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.kept_categories IS
-'Internal: categories whose own retention keeps their events of a partition, as tenant_id:category.';
+'Internal: categories with a retention of their own that lose nothing when a partition is removed, as tenant_id:category: their events are kept, or they have none in it.';

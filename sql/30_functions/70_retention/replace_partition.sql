@@ -5,7 +5,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     name      text;
-    unharmed  text[];
+    survive   boolean;
     survivors text := format('log_p%s', lpad(from_position::text, 13, '0'));
 BEGIN
     -- Heads of streams that end here stay known: the next version is noted where the stream was.
@@ -21,18 +21,18 @@ BEGIN
         ON CONFLICT (tenant_id, stream, from_position) DO UPDATE SET first_version = EXCLUDED.first_version
         $sql$, partition) USING from_position, kept;
     SELECT c.relname INTO name FROM pg_class c WHERE c.oid = partition;
-    IF cardinality(kept) = 0 THEN
-        -- Categories that retention keeps and that had nothing here have lost nothing.
-        SELECT coalesce(array_agg(format('%s:%s', c.tenant_id, c.category) ORDER BY c.tenant_id, c.category), '{}') INTO unharmed
-        FROM usher.category_retention c
-        WHERE NOT EXISTS (SELECT FROM usher.log l
-                          WHERE l.tenant_id = c.tenant_id AND l.category = c.category
-                            AND l.position >= replace_partition.from_position AND l.position < replace_partition.to_position);
+    SELECT EXISTS (
+        SELECT FROM usher.category_retention c
+        JOIN usher.log l ON l.tenant_id = c.tenant_id AND l.category = c.category
+        WHERE format('%s:%s', c.tenant_id, c.category) = ANY (kept)
+          AND l.position >= replace_partition.from_position AND l.position < replace_partition.to_position
+    ) INTO survive;
+    IF NOT survive THEN
         EXECUTE format('ALTER TABLE usher.log DETACH PARTITION usher.%I', name);
         EXECUTE format('DROP TABLE usher.%I', name);
         -- A cursor in the gap behind an older partition must be told; one before the oldest partition is told anyway.
         INSERT INTO usher.log_removals (from_position, to_position, kept)
-        VALUES (replace_partition.from_position, replace_partition.to_position - 1, unharmed)
+        VALUES (replace_partition.from_position, replace_partition.to_position - 1, replace_partition.kept)
         ON CONFLICT ON CONSTRAINT log_removals_pkey DO UPDATE SET kept = EXCLUDED.kept, removed_at = now();
         DELETE FROM usher.log_removals r
         WHERE r.to_position < (SELECT min(p.from_position) FROM usher.partition_list() p);

@@ -14,4 +14,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.set_retention IS
-'Set the retention of the log: partitions whose events are all older than max_age, and the oldest ones while the log is larger than max_bytes, are removed by usher.apply_retention. Nulls switch either off. archive(from_position bigint, to_position bigint) is called before a partition goes, in the same transaction, as its owner; an error of it keeps the partition.';
+'Set the retention of the log: partitions whose events are all older than max_age, and the oldest ones while the log is larger than max_bytes, are removed by usher.apply_retention. Nulls switch either off. archive(from_position bigint, to_position bigint) is called before a partition goes, in the same transaction, as its owner and with search_path = pg_catalog, pg_temp; an error of it keeps the partition.';
