@@ -31,7 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-#define REMOVAL_RETRY_MS 250
+#define REMOVAL_RETRY_MS     250
 #define REMOVAL_RETRY_MS_MAX 30000
 
 PGDLLEXPORT void usher_housekeeping_main(Datum arg);
@@ -39,11 +39,11 @@ PGDLLEXPORT void usher_housekeeping_main(Datum arg);
 typedef struct Housekeeping
 {
 	UsherWorker worker;
-	UsherDb    *db;
-	TimestampTz marked_at;		/* last record of the stable position */
-	bool		removals_left;	/* asked for and not done */
-	int			removal_failures;
-	TimestampTz removals_due;	/* not before */
+	UsherDb *db;
+	TimestampTz marked_at; /* last record of the stable position */
+	bool removals_left; /* asked for and not done */
+	int removal_failures;
+	TimestampTz removals_due; /* not before */
 } Housekeeping;
 
 static UsherDb *exit_db;
@@ -78,14 +78,14 @@ static bool
 log_exists(UsherDb *db)
 {
 	return OidIsValid(get_extension_oid("pg_usher", true)) &&
-		(db == NULL || get_rel_name(db->log_relid) != NULL);
+		   (db == NULL || get_rel_name(db->log_relid) != NULL);
 }
 
 /* Make partitions until `usher.partitions_ahead` empty ones lie behind what is wanted. */
 static void
 make_partitions(UsherDb *db)
 {
-	bool		made = true;
+	bool made = true;
 
 	while (made && pg_atomic_read_u64(&db->wanted) != 0)
 	{
@@ -100,7 +100,8 @@ make_partitions(UsherDb *db)
 static void
 reserve_ahead(UsherDb *db)
 {
-	if ((int64) pg_atomic_read_u64(&db->mark) - usher_position_next(db) >= usher_position_chunk / 2 ||
+	if ((int64) pg_atomic_read_u64(&db->mark) - usher_position_next(db) >=
+			usher_position_chunk / 2 ||
 		pg_atomic_read_u64(&db->wanted) == 0)
 		return;
 	begin("reserving positions");
@@ -141,15 +142,15 @@ record_stable(Housekeeping *h)
 static long
 remove_partitions(UsherDb *db)
 {
-	bool		isnull;
-	int			state;
+	bool isnull;
+	int state;
 
 	begin("removing old partitions of the log");
 	SPI_connect();
-	if (SPI_execute("SELECT usher.carry_out_removals()", false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute("SELECT usher.carry_out_removals()", false, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("usher.carry_out_removals() failed")));
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("usher.carry_out_removals() failed")));
 	state = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	commit();
@@ -164,7 +165,7 @@ static long
 look_at_removals(Housekeeping *h)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	long		again;
+	long again;
 
 	if (pg_atomic_exchange_u32(&h->db->removals_requested, 0) != 0)
 		h->removals_left = true;
@@ -173,8 +174,10 @@ look_at_removals(Housekeeping *h)
 	if (now < h->removals_due)
 		return TimestampDifferenceMilliseconds(now, h->removals_due) + 1;
 	h->removal_failures++;
-	h->removals_due = now + (TimestampTz) (1000 * usher_backoff_ms(h->removal_failures, REMOVAL_RETRY_MS, REMOVAL_RETRY_MS_MAX,
-																   pg_prng_double(&pg_global_prng_state)));
+	h->removals_due = now + (TimestampTz) (1000 *
+										   usher_backoff_ms(h->removal_failures, REMOVAL_RETRY_MS,
+															REMOVAL_RETRY_MS_MAX,
+															pg_prng_double(&pg_global_prng_state)));
 	again = remove_partitions(h->db);
 	h->removal_failures = 0;
 	h->removals_due = again > 0 ? TimestampTzPlusMilliseconds(now, again) : 0;
@@ -192,9 +195,9 @@ static long
 housekeeping_round(void *state)
 {
 	Housekeeping *h = state;
-	long		sleep_ms;
-	Oid			log;
-	bool		exists;
+	long sleep_ms;
+	Oid log;
+	bool exists;
 
 	begin("looking at the log");
 	log = h->db->log_relid;
@@ -221,7 +224,7 @@ void
 usher_housekeeping_main(Datum arg)
 {
 	Housekeeping h = {.worker = {.round = housekeeping_round}};
-	uint32		none = USHER_NO_PROC;
+	uint32 none = USHER_NO_PROC;
 
 	usher_worker_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
@@ -235,9 +238,9 @@ usher_housekeeping_main(Datum arg)
 	commit();
 	before_shmem_exit(housekeeping_exit, (Datum) 0);
 	if (!pg_atomic_compare_exchange_u32(&h.db->worker_procno, &none, usher_my_procno()))
-		proc_exit(0);			/* another one is at it */
+		proc_exit(0); /* another one is at it */
 	exit_db = h.db;
-	pg_atomic_write_u32(&h.db->removals_requested, 1);	/* what an earlier one left */
+	pg_atomic_write_u32(&h.db->removals_requested, 1); /* what an earlier one left */
 	pg_atomic_write_u32(&h.db->worker_poked, 1);
 	h.worker.state = &h;
 	usher_worker_loop(&h.worker);

@@ -32,9 +32,9 @@
 
 #define PROBES_AT_ONCE 4
 #define NO_SLOT_MS     10000
-#define RESTART_MS     50		/* doubled with each failure in a row, without the first */
+#define RESTART_MS     50 /* doubled with each failure in a row, without the first */
 #define RESTART_MAX_MS 60000
-#define STEADY_MS      10000	/* who ran so long has not failed */
+#define STEADY_MS      10000 /* who ran so long has not failed */
 
 PG_MODULE_MAGIC;
 
@@ -42,22 +42,21 @@ PGDLLEXPORT void usher_launcher_main(Datum arg);
 
 typedef struct Started
 {
-	Oid			dboid;
-	BackgroundWorkerHandle *handle;	/* NULL: not running */
+	Oid dboid;
+	BackgroundWorkerHandle *handle; /* NULL: not running */
 	TimestampTz started_at;
-	TimestampTz not_before;		/* next start */
-	int			failures;		/* in a row */
+	TimestampTz not_before; /* next start */
+	int failures; /* in a row */
 } Started;
 
 typedef struct Launcher
 {
 	UsherWorker worker;
-	Started    *started;
-	int			n,
-				size;
-	Oid		   *probes;			/* databases still to be looked into */
-	int			nprobes;
-	bool		listed;
+	Started *started;
+	int n, size;
+	Oid *probes; /* databases still to be looked into */
+	int nprobes;
+	bool listed;
 } Launcher;
 
 static void
@@ -69,10 +68,10 @@ launcher_exit(int code, Datum arg)
 static void
 list_databases(Launcher *l)
 {
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
-	int			size = 16;
+	HeapTuple tuple;
+	int size = 16;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
@@ -104,9 +103,8 @@ started_entry(Launcher *l, Oid dboid)
 	if (l->n == l->size)
 	{
 		l->size = Max(16, l->size * 2);
-		l->started = l->started
-			? repalloc(l->started, l->size * sizeof(Started))
-			: MemoryContextAlloc(TopMemoryContext, l->size * sizeof(Started));
+		l->started = l->started ? repalloc(l->started, l->size * sizeof(Started))
+								: MemoryContextAlloc(TopMemoryContext, l->size * sizeof(Started));
 	}
 	memset(&l->started[l->n], 0, sizeof(Started));
 	l->started[l->n].dboid = dboid;
@@ -134,10 +132,9 @@ start(Started *s)
 	{
 		s->handle = NULL;
 		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_MS);
-		ereport(WARNING,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no worker slot is free for the log of database %u", s->dboid),
-				 errhint("Raise max_worker_processes.")));
+		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						  errmsg("no worker slot is free for the log of database %u", s->dboid),
+						  errhint("Raise max_worker_processes.")));
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -163,19 +160,20 @@ ended(Started *s)
 		s->failures++;
 	s->not_before = now;
 	if (s->failures > 1)
-		s->not_before = TimestampTzPlusMilliseconds(now, (int64) Min(RESTART_MS * pow(2, s->failures - 2), RESTART_MAX_MS));
+		s->not_before = TimestampTzPlusMilliseconds(
+			now, (int64) Min(RESTART_MS * pow(2, s->failures - 2), RESTART_MAX_MS));
 }
 
 /* Forget workers that ended; returns how many run. */
 static int
 reap(Launcher *l)
 {
-	int			running = 0;
+	int running = 0;
 
 	for (int i = 0; i < l->n; i++)
 	{
-		pid_t		pid;
-		Started    *s = &l->started[i];
+		pid_t pid;
+		Started *s = &l->started[i];
 
 		if (s->handle == NULL)
 			continue;
@@ -195,7 +193,7 @@ reap(Launcher *l)
 static bool
 still_exists(UsherDb *db)
 {
-	bool		exists;
+	bool exists;
 
 	StartTransactionCommand();
 	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db->dboid));
@@ -213,13 +211,13 @@ still_exists(UsherDb *db)
 static long
 start_known(Launcher *l)
 {
-	long		next = -1;
+	long next = -1;
 
 	for (int i = 0; i < usher_shared->ndbs; i++)
 	{
-		UsherDb    *db = &usher_shared->dbs[i];
+		UsherDb *db = &usher_shared->dbs[i];
 		TimestampTz now = GetCurrentTimestamp();
-		Started    *s;
+		Started *s;
 
 		if (!OidIsValid(db->dboid) || pg_atomic_read_u32(&db->worker_procno) != USHER_NO_PROC)
 			continue;
@@ -230,7 +228,7 @@ start_known(Launcher *l)
 			s->not_before = db->worker_paused_until;
 		if (s->not_before > now)
 		{
-			long		left = TimestampDifferenceMilliseconds(now, s->not_before) + 1;
+			long left = TimestampDifferenceMilliseconds(now, s->not_before) + 1;
 
 			next = next < 0 ? left : Min(next, left);
 			continue;
@@ -244,15 +242,15 @@ start_known(Launcher *l)
 static long
 launcher_round(void *state)
 {
-	Launcher   *l = state;
-	int			running;
+	Launcher *l = state;
+	int running;
 
 	if (!l->listed)
 		list_databases(l);
 	running = reap(l);
 	while (l->nprobes > 0 && running < PROBES_AT_ONCE)
 	{
-		Started    *s = started_entry(l, l->probes[--l->nprobes]);
+		Started *s = started_entry(l, l->probes[--l->nprobes]);
 
 		if (s->handle == NULL)
 		{
@@ -267,7 +265,7 @@ launcher_round(void *state)
 void
 usher_launcher_main(Datum arg)
 {
-	Launcher	launcher = {.worker = {.round = launcher_round}};
+	Launcher launcher = {.worker = {.round = launcher_round}};
 
 	usher_worker_signals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);

@@ -41,7 +41,7 @@ usher_worker_signals(void)
 static long
 guarded_round(UsherWorker *worker, MemoryContext context, int *failures)
 {
-	long		sleep_ms = -1;
+	long sleep_ms = -1;
 
 	PG_TRY();
 	{
@@ -68,12 +68,13 @@ guarded_round(UsherWorker *worker, MemoryContext context, int *failures)
 void
 usher_worker_loop(UsherWorker *worker)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "usher worker round", ALLOCSET_DEFAULT_SIZES);
-	int			failures = 0;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "usher worker round",
+												  ALLOCSET_DEFAULT_SIZES);
+	int failures = 0;
 
 	while (!worker->done)
 	{
-		long		sleep_ms;
+		long sleep_ms;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -88,7 +89,8 @@ usher_worker_loop(UsherWorker *worker)
 		if (worker->done)
 			break;
 		pgstat_report_activity(STATE_IDLE, NULL);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (sleep_ms >= 0 ? WL_TIMEOUT : 0),
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (sleep_ms >= 0 ? WL_TIMEOUT : 0),
 						 sleep_ms, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}

@@ -12,16 +12,16 @@
  * that is reset after it.  Returns the milliseconds until it wants to run
  * again without being woken; -1: only when woken.
  */
-typedef long (*UsherRound) (void *state);
+typedef long (*UsherRound)(void *state);
 
 typedef struct UsherWorker
 {
-	UsherRound	round;
-	void	   *state;
-	bool		done;			/* set by a round: leave the loop */
+	UsherRound round;
+	void *state;
+	bool done; /* set by a round: leave the loop */
 } UsherWorker;
 
 extern void usher_worker_signals(void);
 extern void usher_worker_loop(UsherWorker *worker);
 
-#endif							/* USHER_WORKER_LOOP_H */
+#endif /* USHER_WORKER_LOOP_H */

@@ -23,9 +23,9 @@
 
 /* A backend's index in shared arrays: 0 .. MaxBackends-1 for every backend that runs transactions. */
 #if PG_VERSION_NUM >= 170000
-#define usher_my_procno()    ((int) MyProcNumber)
+#define usher_my_procno() ((int) MyProcNumber)
 #else
-#define usher_my_procno()    (MyProc->pgprocno)
+#define usher_my_procno() (MyProc->pgprocno)
 #endif
 
 #if PG_VERSION_NUM >= 160000
@@ -54,10 +54,12 @@
 #if PG_VERSION_NUM >= 160000
 #define usher_buffile_read_exact(file, ptr, size) BufFileReadExact(file, ptr, size)
 #else
-#define usher_buffile_read_exact(file, ptr, size) \
-	do { \
-		if (BufFileRead(file, ptr, size) != (size)) \
-			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read the spilled events"))); \
+#define usher_buffile_read_exact(file, ptr, size)                                              \
+	do                                                                                         \
+	{                                                                                          \
+		if (BufFileRead(file, ptr, size) != (size))                                            \
+			ereport(ERROR,                                                                     \
+					(errcode_for_file_access(), errmsg("could not read the spilled events"))); \
 	} while (0)
 #endif
 
@@ -69,9 +71,9 @@ extern PGDLLIMPORT struct WaitEventSet *FeBeWaitSet;
 #define USHER_CLIENT_SOCKET_POS 0
 
 #if PG_VERSION_NUM >= 170000
-#define usher_my_lxid()      (MyProc->vxid.lxid)
+#define usher_my_lxid() (MyProc->vxid.lxid)
 #else
-#define usher_my_lxid()      (MyProc->lxid)
+#define usher_my_lxid() (MyProc->lxid)
 #endif
 
 #if PG_VERSION_NUM >= 160000
@@ -88,4 +90,4 @@ extern PGDLLIMPORT struct WaitEventSet *FeBeWaitSet;
 	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
-#endif							/* USHER_COMPAT_H */
+#endif /* USHER_COMPAT_H */

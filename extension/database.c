@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#define PAUSE_MS 10000
+#define PAUSE_MS    10000
 #define END_WAIT_MS 3000
 
 static ProcessUtility_hook_type previous_hook;
@@ -32,11 +32,11 @@ static ProcessUtility_hook_type previous_hook;
 static const char *
 option_string(List *options, const char *name)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach(lc, options)
 	{
-		DefElem    *option = lfirst_node(DefElem, lc);
+		DefElem *option = lfirst_node(DefElem, lc);
 
 		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
 			return defGetString(option);
@@ -59,10 +59,12 @@ exclusive_database(Node *statement)
 			return name ? name : "template1";
 		case T_RenameStmt:
 			return castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE
-				? castNode(RenameStmt, statement)->subname : NULL;
+					   ? castNode(RenameStmt, statement)->subname
+					   : NULL;
 		case T_AlterDatabaseStmt:
 			return option_string(castNode(AlterDatabaseStmt, statement)->options, "tablespace")
-				? castNode(AlterDatabaseStmt, statement)->dbname : NULL;
+					   ? castNode(AlterDatabaseStmt, statement)->dbname
+					   : NULL;
 		default:
 			return NULL;
 	}
@@ -72,17 +74,18 @@ static void
 end_worker(UsherDb *db)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
-	uint32		procno;
+	uint32 procno;
 
 	db->worker_paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
 	while ((procno = pg_atomic_read_u32(&db->worker_procno)) != USHER_NO_PROC &&
 		   GetCurrentTimestamp() < deadline)
 	{
-		int			pid = ProcGlobal->allProcs[procno].pid;
+		int pid = ProcGlobal->allProcs[procno].pid;
 
 		if (pid != 0)
 			kill(pid, SIGTERM);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -91,7 +94,7 @@ end_worker(UsherDb *db)
 static void
 pause_workers(const char *name)
 {
-	Oid			dboid = get_database_oid(name, true);
+	Oid dboid = get_database_oid(name, true);
 
 	if (!OidIsValid(dboid) || !usher_owns_database(dboid, GetUserId()))
 		return;
@@ -102,7 +105,8 @@ pause_workers(const char *name)
 
 static void
 utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+		QueryCompletion *completion)
 {
 	const char *name = exclusive_database(pstmt->utilityStmt);
 
@@ -111,7 +115,8 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtili
 	if (previous_hook)
 		previous_hook(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest,
+								completion);
 }
 
 void

@@ -7,4 +7,4 @@
 
 extern void usher_database_init(void);
 
-#endif							/* USHER_DATABASE_H */
+#endif /* USHER_DATABASE_H */

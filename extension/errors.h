@@ -31,4 +31,4 @@
 #define ERRCODE_USHER_TOO_MANY_DATABASES     USHER_SQLSTATE('0', '2', '0')
 #define ERRCODE_USHER_CORRUPTED              USHER_SQLSTATE('0', '2', '1')
 
-#endif							/* USHER_ERRORS_H */
+#endif /* USHER_ERRORS_H */

@@ -8,78 +8,77 @@
 
 #include "utils/guc.h"
 
-char	   *usher_tenant_slug;
-char	   *usher_correlation_id;
-char	   *usher_causation_id;
-char	   *usher_actor;
-char	   *usher_traceparent;
-char	   *usher_source;
-int			usher_dedupe_window_s;
-int			usher_append_buffer_kb;
-int			usher_max_transaction_events;
-int			usher_max_event_size_kb;
-int			usher_failover_gap;
-int			usher_position_chunk;
-int			usher_partition_size;
-int			usher_partitions_ahead;
-int			usher_snapshot_every;
-int			usher_stable_mark_interval_ms;
-int			usher_max_databases;
+char *usher_tenant_slug;
+char *usher_correlation_id;
+char *usher_causation_id;
+char *usher_actor;
+char *usher_traceparent;
+char *usher_source;
+int usher_dedupe_window_s;
+int usher_append_buffer_kb;
+int usher_max_transaction_events;
+int usher_max_event_size_kb;
+int usher_failover_gap;
+int usher_position_chunk;
+int usher_partition_size;
+int usher_partitions_ahead;
+int usher_snapshot_every;
+int usher_stable_mark_interval_ms;
+int usher_max_databases;
 
 typedef struct Setting
 {
 	const char *name;
 	const char *what;
-	int		   *integer;		/* exactly one of integer, string is set */
-	char	  **string;
+	int *integer; /* exactly one of integer, string is set */
+	char **string;
 	const char *boot_string;
-	int			boot,
-				min,
-				max;
-	GucContext	context;
-	int			flags;
+	int boot, min, max;
+	GucContext context;
+	int flags;
 } Setting;
 
-#define TEXT(name, var, boot, what) \
-	{name, what, NULL, var, boot, 0, 0, 0, PGC_USERSET, 0}
-#define INTEGER(name, var, boot, min, max, context, flags, what) \
-	{name, what, var, NULL, NULL, boot, min, max, context, flags}
+#define TEXT(name, var, boot, what)                          \
+	{                                                        \
+		name, what, NULL, var, boot, 0, 0, 0, PGC_USERSET, 0 \
+	}
+#define INTEGER(name, var, boot, min, max, context, flags, what)    \
+	{                                                               \
+		name, what, var, NULL, NULL, boot, min, max, context, flags \
+	}
 
 static const Setting settings[] = {
 	TEXT("usher.actor", &usher_actor, "",
 		 "Actor of appended events, a JSON object {\"id\", \"type\"} or a plain id."),
-	INTEGER("usher.append_buffer", &usher_append_buffer_kb, 16384, 64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
+	INTEGER("usher.append_buffer", &usher_append_buffer_kb, 16384, 64, MAX_KILOBYTES, PGC_USERSET,
+			GUC_UNIT_KB,
 			"Memory for a transaction's pending events before they spill to a temporary file."),
-	TEXT("usher.causation_id", &usher_causation_id, "",
-		 "Causation id of appended events."),
-	TEXT("usher.correlation_id", &usher_correlation_id, "",
-		 "Correlation id of appended events."),
-	INTEGER("usher.dedupe_window", &usher_dedupe_window_s, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
-			"How far back a given event_id is looked up."),
+	TEXT("usher.causation_id", &usher_causation_id, "", "Causation id of appended events."),
+	TEXT("usher.correlation_id", &usher_correlation_id, "", "Correlation id of appended events."),
+	INTEGER("usher.dedupe_window", &usher_dedupe_window_s, 7 * 86400, 0, INT_MAX, PGC_SUSET,
+			GUC_UNIT_S, "How far back a given event_id is looked up."),
 	INTEGER("usher.failover_gap", &usher_failover_gap, 1000000, 0, INT_MAX, PGC_SIGHUP, 0,
 			"Positions that are skipped on a new timeline."),
 	INTEGER("usher.max_databases", &usher_max_databases, 64, 1, 10000, PGC_POSTMASTER, 0,
 			"Databases of this cluster that can have a log."),
-	INTEGER("usher.max_event_size", &usher_max_event_size_kb, 1024, 1, 512 * 1024, PGC_SUSET, GUC_UNIT_KB,
-			"Largest data or metadata of one event."),
-	INTEGER("usher.max_transaction_events", &usher_max_transaction_events, 100000, 1, 10000000, PGC_SUSET, 0,
-			"Most events that one transaction can append."),
+	INTEGER("usher.max_event_size", &usher_max_event_size_kb, 1024, 1, 512 * 1024, PGC_SUSET,
+			GUC_UNIT_KB, "Largest data or metadata of one event."),
+	INTEGER("usher.max_transaction_events", &usher_max_transaction_events, 100000, 1, 10000000,
+			PGC_SUSET, 0, "Most events that one transaction can append."),
 	INTEGER("usher.partition_size", &usher_partition_size, 10000000, 1000, INT_MAX, PGC_SIGHUP, 0,
 			"Positions in a new partition of the log."),
 	INTEGER("usher.partitions_ahead", &usher_partitions_ahead, 2, 1, 100, PGC_SIGHUP, 0,
 			"Empty partitions that are kept ready."),
-	INTEGER("usher.position_chunk", &usher_position_chunk, 65536, 1024, 100000000, PGC_SIGHUP, 0,
-			"Positions that are reserved durably at a time; a crash skips at most about twice as many."),
+	INTEGER(
+		"usher.position_chunk", &usher_position_chunk, 65536, 1024, 100000000, PGC_SIGHUP, 0,
+		"Positions that are reserved durably at a time; a crash skips at most about twice as many."),
 	INTEGER("usher.snapshot_every", &usher_snapshot_every, 100, 0, INT_MAX, PGC_USERSET, 0,
 			"Events folded by usher.aggregate before it keeps a snapshot; 0 keeps none."),
-	TEXT("usher.source", &usher_source, "",
-		 "Source (CloudEvents) of appended events."),
-	INTEGER("usher.stable_mark_interval", &usher_stable_mark_interval_ms, 50, 5, 60000, PGC_SIGHUP, GUC_UNIT_MS,
-			"Least time between two records of the stable position for standbys."),
-	TEXT("usher.tenant", &usher_tenant_slug, USHER_DEFAULT_TENANT,
-		 "Tenant of this session."),
-	TEXT("usher.traceparent", &usher_traceparent, "",
-		 "W3C trace context of appended events."),
+	TEXT("usher.source", &usher_source, "", "Source (CloudEvents) of appended events."),
+	INTEGER("usher.stable_mark_interval", &usher_stable_mark_interval_ms, 50, 5, 60000, PGC_SIGHUP,
+			GUC_UNIT_MS, "Least time between two records of the stable position for standbys."),
+	TEXT("usher.tenant", &usher_tenant_slug, USHER_DEFAULT_TENANT, "Tenant of this session."),
+	TEXT("usher.traceparent", &usher_traceparent, "", "W3C trace context of appended events."),
 };
 
 void

@@ -39,9 +39,9 @@ _PG_init(void)
 	/* Settings, shared memory and the commit callback exist from the start or not at all. */
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	usher_guc_init();			/* first: shared memory is sized by a setting */
+	usher_guc_init(); /* first: shared memory is sized by a setting */
 	usher_shmem_init();
-	usher_flush_init();			/* registered early = called late: after other extensions' pre-commit work */
+	usher_flush_init(); /* registered early = called late: after other extensions' pre-commit work */
 	usher_database_init();
 	register_launcher();
 }

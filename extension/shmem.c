@@ -20,7 +20,7 @@ static shmem_startup_hook_type previous_startup_hook;
 static Size
 shared_size(void)
 {
-	Size		size = MAXALIGN(sizeof(UsherShared));
+	Size size = MAXALIGN(sizeof(UsherShared));
 
 	size = add_size(size, mul_size(usher_max_databases, MAXALIGN(sizeof(UsherDb))));
 	size = add_size(size, mul_size(MaxBackends, MAXALIGN(sizeof(UsherSlot))));
@@ -40,7 +40,7 @@ shmem_request(void)
 static void
 shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -51,7 +51,7 @@ shmem_startup(void)
 	{
 		UsherShared *s = usher_shared;
 		LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE);
-		char	   *at = (char *) CACHELINEALIGN((char *) s + sizeof(*s));
+		char *at = (char *) CACHELINEALIGN((char *) s + sizeof(*s));
 
 		memset(s, 0, shared_size());
 		s->lock = &locks[0].lock;
@@ -98,7 +98,7 @@ usher_shmem_init(void)
 UsherSlot *
 usher_my_slot(void)
 {
-	int			procno = usher_my_procno();
+	int procno = usher_my_procno();
 
 	Ensure(usher_shared != NULL && procno >= 0 && procno < usher_shared->nslots,
 		   "backend without a slot");

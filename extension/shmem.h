@@ -20,20 +20,21 @@
 
 typedef struct UsherDb
 {
-	Oid			dboid;			/* InvalidOid: free entry */
-	Oid			log_relid;		/* which incarnation of the extension */
-	slock_t		mutex;
-	bool		loaded;			/* the counter has been read from its durable mark */
-	pg_atomic_uint64 next;		/* (m to write) next position to give */
-	pg_atomic_uint64 mark;		/* last position that is durably reserved */
-	TimestampTz last_recorded_at;	/* (m) */
-	pg_atomic_uint64 wanted;	/* partitions must exist up to here */
-	pg_atomic_uint32 worker_procno;	/* housekeeping worker's, or USHER_NO_PROC */
-	pg_atomic_uint32 worker_poked;	/* its latch is set for the stable mark already */
+	Oid dboid; /* InvalidOid: free entry */
+	Oid log_relid; /* which incarnation of the extension */
+	slock_t mutex;
+	bool loaded; /* the counter has been read from its durable mark */
+	pg_atomic_uint64 next; /* (m to write) next position to give */
+	pg_atomic_uint64 mark; /* last position that is durably reserved */
+	TimestampTz last_recorded_at; /* (m) */
+	pg_atomic_uint64 wanted; /* partitions must exist up to here */
+	pg_atomic_uint32 worker_procno; /* housekeeping worker's, or USHER_NO_PROC */
+	pg_atomic_uint32 worker_poked; /* its latch is set for the stable mark already */
 	pg_atomic_uint32 removals_requested;
-	pg_atomic_uint64 registrations;	/* counts rows inserted into the stream registry */
-	TimestampTz worker_paused_until;	/* no worker before: the database is about to be dropped or copied */
-	ConditionVariable partitions_cv;	/* broadcast when a partition was made */
+	pg_atomic_uint64 registrations; /* counts rows inserted into the stream registry */
+	TimestampTz
+		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
+	ConditionVariable partitions_cv; /* broadcast when a partition was made */
 } UsherDb;
 
 #define USHER_NO_PROC PG_UINT32_MAX
@@ -41,30 +42,30 @@ typedef struct UsherDb
 /* A backend in the middle of its commit, and a backend that waits; a cache line each. */
 typedef struct UsherSlot
 {
-	pg_atomic_uint64 first;		/* first position it may be writing; 0: none */
-	UsherDb    *db;
+	pg_atomic_uint64 first; /* first position it may be writing; 0: none */
+	UsherDb *db;
 	/* while waiting: */
-	int32		tenant_id;
-	int32		pattern_len;
-	pg_atomic_uint64 hit;		/* position that ends the wait once it is stable; 0: none yet */
-	char		pattern[USHER_NAME_MAX + 1];
-	char		pad[PG_CACHE_LINE_SIZE];
+	int32 tenant_id;
+	int32 pattern_len;
+	pg_atomic_uint64 hit; /* position that ends the wait once it is stable; 0: none yet */
+	char pattern[USHER_NAME_MAX + 1];
+	char pad[PG_CACHE_LINE_SIZE];
 } UsherSlot;
 
 typedef struct UsherShared
 {
-	LWLock	   *lock;
-	LWLock	   *waiter_lock;
-	int			ndbs;
-	int			nslots;
+	LWLock *lock;
+	LWLock *waiter_lock;
+	int ndbs;
+	int nslots;
 	pg_atomic_uint32 launcher_procno;
 	pg_atomic_uint32 nwaiters;
-	int		   *waiters;		/* slot numbers, dense */
-	UsherDb    *dbs;
-	UsherSlot  *slots;
+	int *waiters; /* slot numbers, dense */
+	UsherDb *dbs;
+	UsherSlot *slots;
 } UsherShared;
 
-extern UsherShared *usher_shared;	/* NULL when the library was not preloaded */
+extern UsherShared *usher_shared; /* NULL when the library was not preloaded */
 
 extern void usher_shmem_init(void);
 extern UsherSlot *usher_my_slot(void);
@@ -72,4 +73,4 @@ extern UsherSlot *usher_my_slot(void);
 /* Set the latch of the process with this number, if there is one. */
 extern void usher_poke_proc(uint32 procno);
 
-#endif							/* USHER_SHMEM_H */
+#endif /* USHER_SHMEM_H */

@@ -37,8 +37,8 @@ PG_FUNCTION_INFO_V1(usher_projection_call);
 Datum
 usher_projection_call(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(usher_projection_replay(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_GETARG_INT64(2),
-											PG_GETARG_INT32(3)));
+	PG_RETURN_INT64(usher_projection_replay(PG_GETARG_INT32(0), PG_GETARG_INT64(1),
+											PG_GETARG_INT64(2), PG_GETARG_INT32(3)));
 }
 
 PG_FUNCTION_INFO_V1(usher_projection_reset);
@@ -54,7 +54,7 @@ PG_FUNCTION_INFO_V1(usher_committed_position);
 Datum
 usher_committed_position(PG_FUNCTION_ARGS)
 {
-	int64		given;
+	int64 given;
 
 	if (RecoveryInProgress())
 		PG_RETURN_INT64(usher_stable(NULL));
@@ -74,12 +74,12 @@ PG_FUNCTION_INFO_V1(usher_call_archive);
 Datum
 usher_call_archive(PG_FUNCTION_ARGS)
 {
-	Datum		args[2];
-	FmgrInfo	archive;
-	HeapTuple	tuple;
-	Oid			owner;
-	Oid		   *types;
-	int			ntypes;
+	Datum args[2];
+	FmgrInfo archive;
+	HeapTuple tuple;
+	Oid owner;
+	Oid *types;
+	int ntypes;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -113,12 +113,12 @@ usher_partition_list(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < cat->npartitions; i++)
 	{
-		Datum		values[3] = {
+		Datum values[3] = {
 			ObjectIdGetDatum(cat->partitions[i].relid),
 			Int64GetDatum(cat->partitions[i].from),
 			Int64GetDatum(cat->partitions[i].to),
 		};
-		bool		nulls[3] = {0};
+		bool nulls[3] = {0};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -139,9 +139,8 @@ Datum
 usher_invalidate_caches(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("usher.invalidate_caches is a trigger function")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("usher.invalidate_caches is a trigger function")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
 }

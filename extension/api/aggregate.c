@@ -37,25 +37,31 @@
 
 enum
 {
-	SNAPSHOT_TENANT_ID = 1, SNAPSHOT_STREAM, SNAPSHOT_REDUCER, SNAPSHOT_DEFINITION, SNAPSHOT_VERSION,
-	SNAPSHOT_STATE, SNAPSHOT_CREATED_AT, SNAPSHOT_NATTS = SNAPSHOT_CREATED_AT
+	SNAPSHOT_TENANT_ID = 1,
+	SNAPSHOT_STREAM,
+	SNAPSHOT_REDUCER,
+	SNAPSHOT_DEFINITION,
+	SNAPSHOT_VERSION,
+	SNAPSHOT_STATE,
+	SNAPSHOT_CREATED_AT,
+	SNAPSHOT_NATTS = SNAPSHOT_CREATED_AT
 };
 
-#define SNAPSHOT_LOCK_CLASS 0x5556	/* beside the classes of advisory locks */
+#define SNAPSHOT_LOCK_CLASS 0x5556 /* beside the classes of advisory locks */
 
 typedef struct Fold
 {
-	FmgrInfo	reducer;
-	int32		tenant_id;
-	text	   *stream;
-	text	   *reducer_name;
-	text	   *definition;
-	int64		version;		/* of the last event folded */
-	int64		folded;			/* since the snapshot */
-	bool		pending;		/* an uncommitted event is in it */
-	Datum		state;
-	bool		state_null;
-	MemoryContext states[2];	/* of the current and the next state, in turn */
+	FmgrInfo reducer;
+	int32 tenant_id;
+	text *stream;
+	text *reducer_name;
+	text *definition;
+	int64 version; /* of the last event folded */
+	int64 folded; /* since the snapshot */
+	bool pending; /* an uncommitted event is in it */
+	Datum state;
+	bool state_null;
+	MemoryContext states[2]; /* of the current and the next state, in turn */
 	MemoryContext scratch;
 } Fold;
 
@@ -63,11 +69,12 @@ typedef struct Fold
 static void
 check_reducer(Oid reducer)
 {
-	Oid		   *args;
-	int			nargs;
-	Oid			result = get_func_signature(reducer, &args, &nargs);
+	Oid *args;
+	int nargs;
+	Oid result = get_func_signature(reducer, &args, &nargs);
 
-	if (nargs != 2 || args[0] != JSONBOID || args[1] != usher_catalog()->event_type || result != JSONBOID)
+	if (nargs != 2 || args[0] != JSONBOID || args[1] != usher_catalog()->event_type ||
+		result != JSONBOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 				 errmsg("reducer %s is not a function of (jsonb, usher.event) that returns jsonb",
@@ -83,19 +90,21 @@ check_reducer(Oid reducer)
 static text *
 definition_of(Oid reducer, Datum initial, bool initial_null)
 {
-	static const AttrNumber bodies[] = {Anum_pg_proc_prosrc, Anum_pg_proc_probin, Anum_pg_proc_prosqlbody};
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(reducer));
-	uint64		hash = GetUserId();
+	static const AttrNumber bodies[] = {Anum_pg_proc_prosrc, Anum_pg_proc_probin,
+										Anum_pg_proc_prosqlbody};
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(reducer));
+	uint64 hash = GetUserId();
 
 	Ensure(HeapTupleIsValid(tuple), "a function vanished");
 	for (int i = 0; i < (int) lengthof(bodies); i++)
 	{
-		bool		isnull;
-		Datum		value = SysCacheGetAttr(PROCOID, tuple, bodies[i], &isnull);
-		text	   *body = isnull ? NULL : DatumGetTextPP(value);
+		bool isnull;
+		Datum value = SysCacheGetAttr(PROCOID, tuple, bodies[i], &isnull);
+		text *body = isnull ? NULL : DatumGetTextPP(value);
 
 		if (body)
-			hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), hash);
+			hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body),
+									   hash);
 	}
 	ReleaseSysCache(tuple);
 	if (!initial_null)
@@ -108,11 +117,12 @@ definition_of(Oid reducer, Datum initial, bool initial_null)
 static HeapTuple
 snapshot_find(const Fold *f, Relation rel, Snapshot snapshot)
 {
-	Relation	index = index_open(get_relname_relid("snapshots_pkey", RelationGetNamespace(rel)), AccessShareLock);
+	Relation index = index_open(get_relname_relid("snapshots_pkey", RelationGetNamespace(rel)),
+								AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, 3);
 	ScanKeyData keys[3];
-	HeapTuple	found = NULL;
+	HeapTuple found = NULL;
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(f->tenant_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(f->stream));
@@ -133,19 +143,20 @@ snapshot_find(const Fold *f, Relation rel, Snapshot snapshot)
 static void
 snapshot_load(Fold *f, int64 until)
 {
-	Relation	rel = table_open(usher_catalog()->snapshots, AccessShareLock);
-	HeapTuple	tuple = snapshot_find(f, rel, GetActiveSnapshot());
-	TupleDesc	desc = RelationGetDescr(rel);
-	bool		isnull;
+	Relation rel = table_open(usher_catalog()->snapshots, AccessShareLock);
+	HeapTuple tuple = snapshot_find(f, rel, GetActiveSnapshot());
+	TupleDesc desc = RelationGetDescr(rel);
+	bool isnull;
 
 	if (tuple)
 	{
-		int64		version = DatumGetInt64(heap_getattr(tuple, SNAPSHOT_VERSION, desc, &isnull));
-		Datum		definition = heap_getattr(tuple, SNAPSHOT_DEFINITION, desc, &isnull);
-		Datum		state = heap_getattr(tuple, SNAPSHOT_STATE, desc, &isnull);
+		int64 version = DatumGetInt64(heap_getattr(tuple, SNAPSHOT_VERSION, desc, &isnull));
+		Datum definition = heap_getattr(tuple, SNAPSHOT_DEFINITION, desc, &isnull);
+		Datum state = heap_getattr(tuple, SNAPSHOT_STATE, desc, &isnull);
 
 		if (version <= until &&
-			DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, definition, PointerGetDatum(f->definition))))
+			DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, definition,
+												 PointerGetDatum(f->definition))))
 		{
 			f->version = version;
 			f->state_null = isnull;
@@ -160,17 +171,17 @@ snapshot_load(Fold *f, int64 until)
 static void
 snapshot_save(const Fold *f)
 {
-	uint64		hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(f->stream), VARSIZE_ANY_EXHDR(f->stream),
-										   f->tenant_id);
-	LOCKTAG		tag;
-	Relation	rel;
-	HeapTuple	old,
-				tuple;
-	Datum		values[SNAPSHOT_NATTS];
-	bool		nulls[SNAPSHOT_NATTS] = {0};
-	bool		isnull;
+	uint64 hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(f->stream),
+									  VARSIZE_ANY_EXHDR(f->stream), f->tenant_id);
+	LOCKTAG tag;
+	Relation rel;
+	HeapTuple old, tuple;
+	Datum values[SNAPSHOT_NATTS];
+	bool nulls[SNAPSHOT_NATTS] = {0};
+	bool isnull;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, SNAPSHOT_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 SNAPSHOT_LOCK_CLASS);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 		return;
 	rel = table_open(usher_catalog()->snapshots, RowExclusiveLock);
@@ -186,23 +197,25 @@ snapshot_save(const Fold *f)
 	old = snapshot_find(f, rel, SnapshotSelf);
 	if (old == NULL)
 		CatalogTupleInsert(rel, tuple);
-	else if (DatumGetInt64(heap_getattr(old, SNAPSHOT_VERSION, RelationGetDescr(rel), &isnull)) < f->version ||
-			 !DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
-												   heap_getattr(old, SNAPSHOT_DEFINITION, RelationGetDescr(rel), &isnull),
-												   PointerGetDatum(f->definition))))
+	else if (DatumGetInt64(heap_getattr(old, SNAPSHOT_VERSION, RelationGetDescr(rel), &isnull)) <
+				 f->version ||
+			 !DatumGetBool(DirectFunctionCall2Coll(
+				 texteq, C_COLLATION_OID,
+				 heap_getattr(old, SNAPSHOT_DEFINITION, RelationGetDescr(rel), &isnull),
+				 PointerGetDatum(f->definition))))
 		CatalogTupleUpdate(rel, &old->t_self, tuple);
 	table_close(rel, NoLock);
-	CommandCounterIncrement();	/* the same statement may come to this row again */
+	CommandCounterIncrement(); /* the same statement may come to this row again */
 }
 
 static bool
 fold_visit(TupleTableSlot *slot, void *arg)
 {
-	Fold	   *f = arg;
+	Fold *f = arg;
 	MemoryContext old = MemoryContextSwitchTo(f->scratch);
 	LOCAL_FCINFO(fcinfo, 2);
-	Datum		result;
-	bool		isnull;
+	Datum result;
+	bool isnull;
 
 	f->version = DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull));
 	f->pending |= DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull)) == 0;
@@ -232,20 +245,19 @@ PG_FUNCTION_INFO_V1(usher_aggregate);
 Datum
 usher_aggregate(PG_FUNCTION_ARGS)
 {
-	Fold		f = {0};
-	int64		until = PG_ARGISNULL(3) ? PG_INT64_MAX - 1 : Min(PG_GETARG_INT64(3), PG_INT64_MAX - 1);
+	Fold f = {0};
+	int64 until = PG_ARGISNULL(3) ? PG_INT64_MAX - 1 : Min(PG_GETARG_INT64(3), PG_INT64_MAX - 1);
 	UsherStreamLimits limits;
-	bool		use_snapshots;
-	Oid			reducer;
+	bool use_snapshots;
+	Oid reducer;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(PG_ARGISNULL(0) ? ERRCODE_USHER_INVALID_NAME : ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("%s is null", PG_ARGISNULL(0) ? "stream name" : "reducer")));
+		ereport(ERROR, (errcode(PG_ARGISNULL(0) ? ERRCODE_USHER_INVALID_NAME
+												: ERRCODE_USHER_INVALID_ARGUMENT),
+						errmsg("%s is null", PG_ARGISNULL(0) ? "stream name" : "reducer")));
 	if (until < 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("a version cannot be negative")));
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("a version cannot be negative")));
 	f.stream = PG_GETARG_TEXT_PP(0);
 	usher_check_name(f.stream, "stream name");
 	reducer = PG_GETARG_OID(1);
@@ -257,15 +269,17 @@ usher_aggregate(PG_FUNCTION_ARGS)
 	f.reducer_name = cstring_to_text(format_procedure_qualified(reducer));
 	f.definition = definition_of(reducer, f.state, f.state_null);
 	for (int i = 0; i < 2; i++)
-		f.states[i] = AllocSetContextCreate(CurrentMemoryContext, "usher fold state", ALLOCSET_DEFAULT_SIZES);
+		f.states[i] = AllocSetContextCreate(CurrentMemoryContext, "usher fold state",
+											ALLOCSET_DEFAULT_SIZES);
 	f.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher fold", ALLOCSET_DEFAULT_SIZES);
 
 	usher_stream_limits(f.tenant_id, f.stream, &limits);
-	use_snapshots = usher_snapshot_every > 0 && limits.first_visible <= 1 && limits.max_count == 0 &&
-		TIMESTAMP_IS_NOBEGIN(limits.not_before);
+	use_snapshots = usher_snapshot_every > 0 && limits.first_visible <= 1 &&
+					limits.max_count == 0 && TIMESTAMP_IS_NOBEGIN(limits.not_before);
 	if (use_snapshots)
 		snapshot_load(&f, until);
-	usher_read_stream(f.tenant_id, f.stream, f.version + 1, until + 1, PG_INT64_MAX, false, fold_visit, &f);
+	usher_read_stream(f.tenant_id, f.stream, f.version + 1, until + 1, PG_INT64_MAX, false,
+					  fold_visit, &f);
 	if (use_snapshots && f.folded >= usher_snapshot_every && !f.pending && !XactReadOnly &&
 		!RecoveryInProgress() && !IsInParallelMode())
 		snapshot_save(&f);

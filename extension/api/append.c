@@ -23,23 +23,19 @@
 static void
 null_argument(const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-			 errmsg("%s is null", what)));
+	ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s is null", what)));
 }
 
 static void
 null_name(const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_USHER_INVALID_NAME),
-			 errmsg("%s is null", what)));
+	ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is null", what)));
 }
 
 static text *
 name_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
-	text	   *name;
+	text *name;
 
 	if (PG_ARGISNULL(n))
 		null_name(what);
@@ -54,22 +50,19 @@ type_checked(text *type)
 {
 	usher_check_name(type, "event type");
 	if (VARSIZE_ANY_EXHDR(type) >= 6 && memcmp(VARDATA_ANY(type), "usher.", 6) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_NAME),
-				 errmsg("event types that begin with \"usher.\" are reserved")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
+						errmsg("event types that begin with \"usher.\" are reserved")));
 	return type;
 }
 
 static Jsonb *
 data_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
-	Jsonb	   *value;
+	Jsonb *value;
 
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_EVENT_DATA),
-				 errmsg("%s is null", what),
-				 errhint("Leave the argument out for an empty object.")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_EVENT_DATA), errmsg("%s is null", what),
+						errhint("Leave the argument out for an empty object.")));
 	value = PG_GETARG_JSONB_P(n);
 	usher_check_object(value, what);
 	return value;
@@ -104,9 +97,9 @@ PG_FUNCTION_INFO_V1(usher_append);
 Datum
 usher_append(PG_FUNCTION_ARGS)
 {
-	UsherEvent	event = {0};
-	text	   *name = name_argument(fcinfo, 0, "stream name");
-	int64		version;
+	UsherEvent event = {0};
+	text *name = name_argument(fcinfo, 0, "stream name");
+	int64 version;
 
 	usher_append_check_state();
 	event.type = type_checked(name_argument(fcinfo, 1, "event type"));
@@ -116,7 +109,8 @@ usher_append(PG_FUNCTION_ARGS)
 	event.tenant_id = usher_current_tenant_id();
 	if ((event.flags & LOG_FLAG_ID_INDEXED) && usher_event_is_repeat(&event, name, &version))
 		PG_RETURN_INT64(version);
-	event.stream = lock_expected(event.tenant_id, name, !PG_ARGISNULL(3), PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3));
+	event.stream = lock_expected(event.tenant_id, name, !PG_ARGISNULL(3),
+								 PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3));
 	PG_RETURN_INT64(usher_append_event(&event));
 }
 
@@ -124,18 +118,23 @@ usher_append(PG_FUNCTION_ARGS)
 
 enum
 {
-	NEW_EVENT_TYPE = 1, NEW_EVENT_DATA, NEW_EVENT_METADATA, NEW_EVENT_ID, NEW_EVENT_NATTS = NEW_EVENT_ID
+	NEW_EVENT_TYPE = 1,
+	NEW_EVENT_DATA,
+	NEW_EVENT_METADATA,
+	NEW_EVENT_ID,
+	NEW_EVENT_NATTS = NEW_EVENT_ID
 };
 
 static UsherEvent
 new_event_from(Datum element, int32 tenant_id)
 {
-	UsherEvent	event = {.tenant_id = tenant_id};
+	UsherEvent event = {.tenant_id = tenant_id};
 	HeapTupleHeader header = DatumGetHeapTupleHeader(element);
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
-	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
-	Datum		values[NEW_EVENT_NATTS];
-	bool		nulls[NEW_EVENT_NATTS];
+	TupleDesc desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+											HeapTupleHeaderGetTypMod(header));
+	Datum values[NEW_EVENT_NATTS];
+	bool nulls[NEW_EVENT_NATTS];
 
 	Ensure(desc->natts == NEW_EVENT_NATTS, "type usher.new_event has other attributes");
 	heap_deform_tuple(&tuple, desc, values, nulls);
@@ -143,8 +142,10 @@ new_event_from(Datum element, int32 tenant_id)
 	if (nulls[NEW_EVENT_TYPE - 1])
 		null_name("event type");
 	event.type = type_checked(DatumGetTextPP(values[NEW_EVENT_TYPE - 1]));
-	event.data = nulls[NEW_EVENT_DATA - 1] ? usher_empty_object() : DatumGetJsonbP(values[NEW_EVENT_DATA - 1]);
-	event.metadata = nulls[NEW_EVENT_METADATA - 1] ? usher_empty_object() : DatumGetJsonbP(values[NEW_EVENT_METADATA - 1]);
+	event.data = nulls[NEW_EVENT_DATA - 1] ? usher_empty_object()
+										   : DatumGetJsonbP(values[NEW_EVENT_DATA - 1]);
+	event.metadata = nulls[NEW_EVENT_METADATA - 1] ? usher_empty_object()
+												   : DatumGetJsonbP(values[NEW_EVENT_METADATA - 1]);
 	usher_check_object(event.data, "event data");
 	usher_check_object(event.metadata, "event metadata");
 	if (!nulls[NEW_EVENT_ID - 1])
@@ -159,13 +160,14 @@ new_event_from(Datum element, int32 tenant_id)
 static int
 count_repeats(UsherEvent *events, int n, const text *stream, int64 *last_version)
 {
-	int			repeats = 0;
+	int repeats = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		int64		version;
+		int64 version;
 
-		if (!(events[i].flags & LOG_FLAG_ID_INDEXED) || !usher_event_is_repeat(&events[i], stream, &version))
+		if (!(events[i].flags & LOG_FLAG_ID_INDEXED) ||
+			!usher_event_is_repeat(&events[i], stream, &version))
 			continue;
 		repeats++;
 		*last_version = version;
@@ -176,35 +178,33 @@ count_repeats(UsherEvent *events, int n, const text *stream, int64 *last_version
 static void
 refuse_partial_repeat(int repeats, int n)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_USHER_EVENT_ID_CONFLICT),
-			 errmsg("%d of %d events of the batch have been appended before", repeats, n),
-			 errhint("A batch must be repeated as it was, or be new.")));
+	ereport(ERROR, (errcode(ERRCODE_USHER_EVENT_ID_CONFLICT),
+					errmsg("%d of %d events of the batch have been appended before", repeats, n),
+					errhint("A batch must be repeated as it was, or be new.")));
 }
 
 PG_FUNCTION_INFO_V1(usher_append_batch);
 Datum
 usher_append_batch(PG_FUNCTION_ARGS)
 {
-	text	   *name = name_argument(fcinfo, 0, "stream name");
-	int32		tenant_id;
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n,
-				repeats;
-	int64		version = 0;
+	text *name = name_argument(fcinfo, 0, "stream name");
+	int32 tenant_id;
+	Datum *elements;
+	bool *nulls;
+	int n, repeats;
+	int64 version = 0;
 	UsherEvent *events;
 	UsherStream *stream;
-	Oid			type;
+	Oid type;
 
 	if (PG_ARGISNULL(1))
 		null_argument("array of events");
 	type = ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(1));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), type, -1, false, TYPALIGN_DOUBLE, &elements, &nulls, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), type, -1, false, TYPALIGN_DOUBLE, &elements, &nulls,
+					  &n);
 	if (n == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("the batch has no events")));
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("the batch has no events")));
 	usher_append_check_state();
 	tenant_id = usher_current_tenant_id();
 	events = palloc_array(UsherEvent, n);
@@ -219,7 +219,8 @@ usher_append_batch(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(version);
 	if (repeats > 0)
 		refuse_partial_repeat(repeats, n);
-	stream = lock_expected(tenant_id, name, !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2));
+	stream = lock_expected(tenant_id, name, !PG_ARGISNULL(2),
+						   PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2));
 	for (int i = 0; i < n; i++)
 	{
 		events[i].stream = stream;
@@ -234,19 +235,20 @@ usher_append_batch(PG_FUNCTION_ARGS)
 
 typedef struct TextArray
 {
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
+	Datum *values;
+	bool *nulls;
+	int n;
 } TextArray;
 
 static TextArray
 text_array(FunctionCallInfo fcinfo, int n, const char *what)
 {
-	TextArray	a;
+	TextArray a;
 
 	if (PG_ARGISNULL(n))
 		null_argument(what);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT, &a.values, &a.nulls, &a.n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT, &a.values,
+					  &a.nulls, &a.n);
 	return a;
 }
 
@@ -254,15 +256,14 @@ static void
 check_length(int n, int expected, const char *what)
 {
 	if (n != expected)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("there are %d streams and %d %s", expected, n, what)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+						errmsg("there are %d streams and %d %s", expected, n, what)));
 }
 
 static text *
 element_name(const TextArray *a, int i, const char *what)
 {
-	text	   *name;
+	text *name;
 
 	if (a->nulls[i])
 		null_name(what);
@@ -274,38 +275,36 @@ element_name(const TextArray *a, int i, const char *what)
 static Jsonb *
 element_json(const TextArray *a, int i, const char *what)
 {
-	Jsonb	   *value;
+	Jsonb *value;
 
 	if (a->nulls[i])
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_EVENT_DATA),
-				 errmsg("%s %d is null", what, i + 1)));
-	value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(a->values[i]))));
+				(errcode(ERRCODE_USHER_INVALID_EVENT_DATA), errmsg("%s %d is null", what, i + 1)));
+	value = DatumGetJsonbP(
+		DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(a->values[i]))));
 	usher_check_object(value, what);
 	return value;
 }
 
 typedef struct Many
 {
-	TextArray	streams,
-				types,
-				data,
-				metadata;
-	bool		has_metadata;
-	Datum	   *ids;
-	bool	   *id_nulls;		/* NULL: no ids given */
-	int32		tenant_id;
+	TextArray streams, types, data, metadata;
+	bool has_metadata;
+	Datum *ids;
+	bool *id_nulls; /* NULL: no ids given */
+	int32 tenant_id;
 } Many;
 
 static UsherEvent
 many_event(const Many *m, int i)
 {
-	UsherEvent	event = {.tenant_id = m->tenant_id};
+	UsherEvent event = {.tenant_id = m->tenant_id};
 
 	event.type = type_checked(element_name(&m->types, i, "event type"));
 	event.data = element_json(&m->data, i, "event data");
 	event.metadata = m->has_metadata && !m->metadata.nulls[i]
-		? element_json(&m->metadata, i, "event metadata") : usher_empty_object();
+						 ? element_json(&m->metadata, i, "event metadata")
+						 : usher_empty_object();
 	if (m->id_nulls && !m->id_nulls[i])
 	{
 		event.id = *DatumGetUUIDP(m->ids[i]);
@@ -324,8 +323,8 @@ compare_ids(const void *a, const void *b)
 static void
 lock_ids(const Many *m, int n)
 {
-	Datum	   *sorted = palloc_array(Datum, n);
-	int			count = 0;
+	Datum *sorted = palloc_array(Datum, n);
+	int count = 0;
 
 	for (int i = 0; i < n; i++)
 		if (!m->id_nulls[i])
@@ -340,7 +339,7 @@ lock_ids(const Many *m, int n)
 static int
 many_repeats(const Many *m, int n, MemoryContext scratch)
 {
-	int			repeats = 0;
+	int repeats = 0;
 
 	if (m->id_nulls == NULL)
 		return 0;
@@ -348,8 +347,8 @@ many_repeats(const Many *m, int n, MemoryContext scratch)
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scratch);
-		UsherEvent	event = many_event(m, i);
-		int64		version;
+		UsherEvent event = many_event(m, i);
+		int64 version;
 
 		if ((event.flags & LOG_FLAG_ID_INDEXED) &&
 			usher_event_is_repeat(&event, element_name(&m->streams, i, "stream name"), &version))
@@ -367,8 +366,8 @@ many_append(const Many *m, int n, MemoryContext scratch)
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scratch);
-		UsherEvent	event = many_event(m, i);
-		text	   *name = DatumGetTextPP(m->streams.values[i]);
+		UsherEvent event = many_event(m, i);
+		text *name = DatumGetTextPP(m->streams.values[i]);
 
 		event.stream = usher_stream_locked(m->tenant_id, name);
 		Ensure(event.stream != NULL, "a stream of the batch is not locked");
@@ -385,11 +384,10 @@ PG_FUNCTION_INFO_V1(usher_append_many);
 Datum
 usher_append_many(PG_FUNCTION_ARGS)
 {
-	Many		m = {0};
+	Many m = {0};
 	MemoryContext scratch;
-	text	  **names;
-	int			n,
-				repeats;
+	text **names;
+	int n, repeats;
 
 	m.streams = text_array(fcinfo, 0, "array of streams");
 	m.types = text_array(fcinfo, 1, "array of types");
@@ -405,10 +403,10 @@ usher_append_many(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(4))
 	{
-		int			nids;
+		int nids;
 
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR,
-						  &m.ids, &m.id_nulls, &nids);
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &m.ids,
+						  &m.id_nulls, &nids);
 		check_length(nids, n, "event ids");
 	}
 	usher_append_check_state();
@@ -416,7 +414,8 @@ usher_append_many(PG_FUNCTION_ARGS)
 	names = palloc_array(text *, Max(n, 1));
 	for (int i = 0; i < n; i++)
 		names[i] = element_name(&m.streams, i, "stream name");
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "usher append_many", ALLOCSET_DEFAULT_SIZES);
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "usher append_many",
+									ALLOCSET_DEFAULT_SIZES);
 	repeats = many_repeats(&m, n, scratch);
 	if (repeats == 0)
 	{
@@ -433,9 +432,9 @@ PG_FUNCTION_INFO_V1(usher_publish);
 Datum
 usher_publish(PG_FUNCTION_ARGS)
 {
-	UsherEvent	event = {0};
-	int64		version;
-	pg_uuid_t  *id = palloc_object(pg_uuid_t);
+	UsherEvent event = {0};
+	int64 version;
+	pg_uuid_t *id = palloc_object(pg_uuid_t);
 
 	usher_append_check_state();
 	event.topic = name_argument(fcinfo, 0, "topic");
@@ -455,11 +454,11 @@ PG_FUNCTION_INFO_V1(usher_delete_stream);
 Datum
 usher_delete_stream(PG_FUNCTION_ARGS)
 {
-	UsherEvent	event = {0};
-	text	   *name = name_argument(fcinfo, 0, "stream name");
-	int64		expected = PG_ARGISNULL(1) ? -1 : PG_GETARG_INT64(1);
-	bool		reusable = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
-	int64		version;
+	UsherEvent event = {0};
+	text *name = name_argument(fcinfo, 0, "stream name");
+	int64 expected = PG_ARGISNULL(1) ? -1 : PG_GETARG_INT64(1);
+	bool reusable = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	int64 version;
 
 	usher_append_check_state();
 	event.tenant_id = usher_current_tenant_id();
@@ -468,7 +467,8 @@ usher_delete_stream(PG_FUNCTION_ARGS)
 	if (event.stream == NULL || usher_flags_vacant(event.stream->head_flags))
 		usher_check_expected(event.stream, name, true, -1);
 	event.type = cstring_to_text(USHER_TYPE_DELETED);
-	event.data = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(reusable ? "{\"reusable\": true}" : "{\"reusable\": false}")));
+	event.data = DatumGetJsonbP(DirectFunctionCall1(
+		jsonb_in, CStringGetDatum(reusable ? "{\"reusable\": true}" : "{\"reusable\": false}")));
 	event.metadata = usher_empty_object();
 	event.flags = LOG_FLAG_TOMBSTONE | (reusable ? LOG_FLAG_REUSABLE : 0);
 	version = usher_append_event(&event);

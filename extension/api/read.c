@@ -23,26 +23,23 @@
 /* What a scan gives to its caller: into a tuplestore, or into an array. */
 typedef struct Collector
 {
-	Tuplestorestate *store;		/* NULL: collect into `events` */
-	Datum	   *events;
-	int			nevents,
-				events_size;
-	int64		left;			/* events still wanted */
-	int64		scan_left;		/* events that may still be examined */
-	int64		examined;		/* position of the last one examined */
-	int32		tenant_id;		/* 0: the scan has chosen the tenant */
-	const text *pattern;		/* NULL: every type */
+	Tuplestorestate *store; /* NULL: collect into `events` */
+	Datum *events;
+	int nevents, events_size;
+	int64 left; /* events still wanted */
+	int64 scan_left; /* events that may still be examined */
+	int64 examined; /* position of the last one examined */
+	int32 tenant_id; /* 0: the scan has chosen the tenant */
+	const text *pattern; /* NULL: every type */
 	MemoryContext scratch;
-	bool		stopped;
+	bool stopped;
 } Collector;
 
 static void
 null_refused(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("%s is null", what)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s is null", what)));
 }
 
 static int64
@@ -57,9 +54,7 @@ max_argument(FunctionCallInfo fcinfo, int n)
 {
 	null_refused(fcinfo, n, "max");
 	if (PG_GETARG_INT32(n) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("max cannot be negative")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("max cannot be negative")));
 	return PG_GETARG_INT32(n);
 }
 
@@ -67,9 +62,7 @@ static text *
 name_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_NAME),
-				 errmsg("%s is null", what)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is null", what)));
 	usher_check_name(PG_GETARG_TEXT_PP(n), what);
 	return PG_GETARG_TEXT_PP(n);
 }
@@ -104,8 +97,8 @@ collect(Collector *c, TupleTableSlot *slot)
 	if (c->nevents == c->events_size)
 	{
 		c->events_size = Max(64, c->events_size * 2);
-		c->events = c->events
-			? repalloc(c->events, c->events_size * sizeof(Datum)) : palloc(c->events_size * sizeof(Datum));
+		c->events = c->events ? repalloc(c->events, c->events_size * sizeof(Datum))
+							  : palloc(c->events_size * sizeof(Datum));
 	}
 	c->events[c->nevents++] = usher_event_datum(slot);
 }
@@ -113,16 +106,16 @@ collect(Collector *c, TupleTableSlot *slot)
 static bool
 collect_visit(TupleTableSlot *slot, void *arg)
 {
-	Collector  *c = arg;
-	bool		isnull;
-	bool		wanted = true;
+	Collector *c = arg;
+	bool isnull;
+	bool wanted = true;
 
 	c->examined = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
 	if (c->tenant_id != 0)
 		wanted = DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) == c->tenant_id;
 	if (wanted && c->pattern != NULL)
 	{
-		text	   *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
+		text *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
 
 		wanted = usher_glob_match(VARDATA_ANY(c->pattern), VARSIZE_ANY_EXHDR(c->pattern),
 								  VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
@@ -141,11 +134,11 @@ PG_FUNCTION_INFO_V1(usher_read);
 Datum
 usher_read(PG_FUNCTION_ARGS)
 {
-	int64		after = bigint_argument(fcinfo, 0, "after");
-	int64		max = max_argument(fcinfo, 1);
-	text	   *pattern = name_argument(fcinfo, 2, "pattern");
-	Collector	c;
-	int64		stable;
+	int64 after = bigint_argument(fcinfo, 0, "after");
+	int64 max = max_argument(fcinfo, 1);
+	text *pattern = name_argument(fcinfo, 2, "pattern");
+	Collector c;
+	int64 stable;
 
 	collector_init(&c, fcinfo, max);
 	c.tenant_id = usher_current_tenant_id();
@@ -160,14 +153,14 @@ PG_FUNCTION_INFO_V1(usher_read_page);
 Datum
 usher_read_page(PG_FUNCTION_ARGS)
 {
-	int64		after = bigint_argument(fcinfo, 0, "after");
-	int64		max = max_argument(fcinfo, 1);
-	text	   *pattern = name_argument(fcinfo, 2, "pattern");
-	int64		stable;
-	Collector	c;
-	TupleDesc	desc;
-	Datum		values[2];
-	bool		nulls[2] = {0};
+	int64 after = bigint_argument(fcinfo, 0, "after");
+	int64 max = max_argument(fcinfo, 1);
+	text *pattern = name_argument(fcinfo, 2, "pattern");
+	int64 stable;
+	Collector c;
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2] = {0};
 
 	collector_init(&c, NULL, max);
 	c.tenant_id = usher_current_tenant_id();
@@ -176,12 +169,12 @@ usher_read_page(PG_FUNCTION_ARGS)
 	c.scan_left = PG_GETARG_INT32(3);
 	if (c.scan_left < 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("scan_max must be at least 1")));
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("scan_max must be at least 1")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function returning record called in context that cannot accept type record")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("function returning record called in context that cannot accept type record")));
 	stable = usher_cursor_begin(after, 0, NULL);
 	if (max > 0)
 		usher_read_positions(after, stable, collect_visit, &c);
@@ -197,12 +190,12 @@ PG_FUNCTION_INFO_V1(usher_read_category_srf);
 Datum
 usher_read_category_srf(PG_FUNCTION_ARGS)
 {
-	text	   *category = name_argument(fcinfo, 0, "category");
-	int64		after = bigint_argument(fcinfo, 1, "after");
-	int64		max = max_argument(fcinfo, 2);
-	int32		tenant_id = usher_current_tenant_id();
-	Collector	c;
-	int64		stable;
+	text *category = name_argument(fcinfo, 0, "category");
+	int64 after = bigint_argument(fcinfo, 1, "after");
+	int64 max = max_argument(fcinfo, 2);
+	int32 tenant_id = usher_current_tenant_id();
+	Collector c;
+	int64 stable;
 
 	collector_init(&c, fcinfo, max);
 	stable = usher_cursor_begin(after, tenant_id, category);
@@ -215,21 +208,21 @@ PG_FUNCTION_INFO_V1(usher_read_stream_srf);
 Datum
 usher_read_stream_srf(PG_FUNCTION_ARGS)
 {
-	text	   *stream = name_argument(fcinfo, 0, "stream name");
-	int64		from = bigint_argument(fcinfo, 1, "from_version");
-	int64		max = max_argument(fcinfo, 2);
-	bool		backwards;
-	int64		before = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT64(4);
-	Collector	c;
+	text *stream = name_argument(fcinfo, 0, "stream name");
+	int64 from = bigint_argument(fcinfo, 1, "from_version");
+	int64 max = max_argument(fcinfo, 2);
+	bool backwards;
+	int64 before = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT64(4);
+	Collector c;
 
 	null_refused(fcinfo, 3, "backwards");
 	backwards = PG_GETARG_BOOL(3);
 	if (from < 0 || before < 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("a version cannot be negative")));
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("a version cannot be negative")));
 	collector_init(&c, fcinfo, max);
-	usher_read_stream(usher_current_tenant_id(), stream, from, before, max, backwards, collect_visit, &c);
+	usher_read_stream(usher_current_tenant_id(), stream, from, before, max, backwards,
+					  collect_visit, &c);
 	return (Datum) 0;
 }
 
@@ -238,10 +231,10 @@ PG_FUNCTION_INFO_V1(usher_pending_events);
 Datum
 usher_pending_events(PG_FUNCTION_ARGS)
 {
-	int			n = usher_outbox_count();
-	int32		tenant_id = usher_current_tenant_id();
+	int n = usher_outbox_count();
+	int32 tenant_id = usher_current_tenant_id();
 	TupleTableSlot *slot;
-	Collector	c;
+	Collector c;
 
 	collector_init(&c, fcinfo, PG_INT64_MAX);
 	if (n == 0)
@@ -264,17 +257,17 @@ usher_pending_events(PG_FUNCTION_ARGS)
 
 typedef struct LastEvent
 {
-	const text *type;			/* NULL: any */
-	Datum		event;
-	bool		found;
+	const text *type; /* NULL: any */
+	Datum event;
+	bool found;
 } LastEvent;
 
 static bool
 last_event_visit(TupleTableSlot *slot, void *arg)
 {
-	LastEvent  *last = arg;
-	bool		isnull;
-	text	   *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
+	LastEvent *last = arg;
+	bool isnull;
+	text *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
 
 	if (last->type != NULL &&
 		(VARSIZE_ANY_EXHDR(type) != VARSIZE_ANY_EXHDR(last->type) ||
@@ -289,8 +282,8 @@ PG_FUNCTION_INFO_V1(usher_last_event);
 Datum
 usher_last_event(PG_FUNCTION_ARGS)
 {
-	text	   *stream = name_argument(fcinfo, 0, "stream name");
-	LastEvent	last = {PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)};
+	text *stream = name_argument(fcinfo, 0, "stream name");
+	LastEvent last = {PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)};
 
 	usher_read_stream(usher_current_tenant_id(), stream, 1, PG_INT64_MAX, PG_INT64_MAX, true,
 					  last_event_visit, &last);
@@ -303,8 +296,8 @@ PG_FUNCTION_INFO_V1(usher_event_by_id);
 Datum
 usher_event_by_id(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
-	int32		tenant_id = usher_current_tenant_id();
+	pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	int32 tenant_id = usher_current_tenant_id();
 	UsherPending *pending = NULL;
 	TupleTableSlot *slot;
 
@@ -330,9 +323,10 @@ PG_FUNCTION_INFO_V1(usher_stream_version);
 Datum
 usher_stream_version(PG_FUNCTION_ARGS)
 {
-	int			flags;
+	int flags;
 
-	PG_RETURN_INT64(usher_stream_head(usher_current_tenant_id(), name_argument(fcinfo, 0, "stream name"), &flags));
+	PG_RETURN_INT64(usher_stream_head(usher_current_tenant_id(),
+									  name_argument(fcinfo, 0, "stream name"), &flags));
 }
 
 /* What belongs to another tenant is for administrators. */
@@ -347,7 +341,7 @@ PG_FUNCTION_INFO_V1(usher_stream_head_of);
 Datum
 usher_stream_head_of(PG_FUNCTION_ARGS)
 {
-	int			flags;
+	int flags;
 
 	if (!tenant_visible(PG_GETARG_INT32(0)))
 		PG_RETURN_NULL();
@@ -367,7 +361,7 @@ PG_FUNCTION_INFO_V1(usher_last_position);
 Datum
 usher_last_position(PG_FUNCTION_ARGS)
 {
-	int64		last = usher_session_last_position();
+	int64 last = usher_session_last_position();
 
 	if (last == 0)
 		PG_RETURN_NULL();
@@ -388,18 +382,20 @@ PG_FUNCTION_INFO_V1(usher_counter);
 Datum
 usher_counter(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Datum		values[3];
-	bool		nulls[3] = {0};
-	UsherDb    *db = usher_db();
-	int			used = 0;
+	TupleDesc desc;
+	Datum values[3];
+	bool nulls[3] = {0};
+	UsherDb *db = usher_db();
+	int used = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function returning record called in context that cannot accept type record")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("function returning record called in context that cannot accept type record")));
 	for (int i = 0; i < usher_shared->nslots; i++)
-		used += usher_shared->slots[i].db == db && pg_atomic_read_u64(&usher_shared->slots[i].first) != 0;
+		used += usher_shared->slots[i].db == db &&
+				pg_atomic_read_u64(&usher_shared->slots[i].first) != 0;
 	values[0] = Int64GetDatum(usher_position_next(db));
 	values[1] = Int64GetDatum(usher_mark_read(usher_catalog()->position_mark));
 	values[2] = Int32GetDatum(used);
@@ -413,8 +409,8 @@ PG_FUNCTION_INFO_V1(usher_matches);
 Datum
 usher_matches(PG_FUNCTION_ARGS)
 {
-	text	   *pattern = PG_GETARG_TEXT_PP(0);
-	text	   *type = PG_GETARG_TEXT_PP(1);
+	text *pattern = PG_GETARG_TEXT_PP(0);
+	text *type = PG_GETARG_TEXT_PP(1);
 
 	PG_RETURN_BOOL(usher_glob_match(VARDATA_ANY(pattern), VARSIZE_ANY_EXHDR(pattern),
 									VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)));
@@ -438,7 +434,8 @@ PG_FUNCTION_INFO_V1(usher_tenant_name);
 Datum
 usher_tenant_name(PG_FUNCTION_ARGS)
 {
-	text	   *slug = tenant_visible(PG_GETARG_INT32(0)) ? usher_tenant_slug_of(PG_GETARG_INT32(0)) : NULL;
+	text *slug = tenant_visible(PG_GETARG_INT32(0)) ? usher_tenant_slug_of(PG_GETARG_INT32(0))
+													: NULL;
 
 	if (slug == NULL)
 		PG_RETURN_NULL();

@@ -14,24 +14,21 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#define SELECT_WAIT_MAX_MS 5000	/* a SELECT holds its snapshot while it waits */
+#define SELECT_WAIT_MAX_MS 5000 /* a SELECT holds its snapshot while it waits */
 
 static int64
 timeout_argument(FunctionCallInfo fcinfo, int n)
 {
-	Interval   *interval;
-	double		ms;
+	Interval *interval;
+	double ms;
 
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("timeout is null")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout is null")));
 	interval = PG_GETARG_INTERVAL_P(n);
 	ms = interval->time / 1000.0 + (interval->day + 30.0 * interval->month) * 86400000.0;
 	if (ms < 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("timeout cannot be negative")));
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout cannot be negative")));
 	return (int64) Min(ms, (double) (INT_MAX / 2));
 }
 
@@ -39,9 +36,7 @@ static int64
 after_argument(FunctionCallInfo fcinfo, int n)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("after is null")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("after is null")));
 	return PG_GETARG_INT64(n);
 }
 
@@ -58,8 +53,8 @@ PG_FUNCTION_INFO_V1(usher_wait);
 Datum
 usher_wait(PG_FUNCTION_ARGS)
 {
-	int64		after = after_argument(fcinfo, 0);
-	int64		timeout_ms = Min(timeout_argument(fcinfo, 1), SELECT_WAIT_MAX_MS);
+	int64 after = after_argument(fcinfo, 0);
+	int64 timeout_ms = Min(timeout_argument(fcinfo, 1), SELECT_WAIT_MAX_MS);
 
 	PG_RETURN_INT64(usher_wait_for_event(after, timeout_ms, pattern_argument(fcinfo, 2)));
 }
@@ -72,12 +67,12 @@ PG_FUNCTION_INFO_V1(usher_wait_for);
 Datum
 usher_wait_for(PG_FUNCTION_ARGS)
 {
-	int64		after = after_argument(fcinfo, 0);
-	int64		timeout_ms = timeout_argument(fcinfo, 1);
-	text	   *pattern = pattern_argument(fcinfo, 2);
-	TupleDesc	desc;
-	Datum		value;
-	bool		isnull = false;
+	int64 after = after_argument(fcinfo, 0);
+	int64 timeout_ms = timeout_argument(fcinfo, 1);
+	text *pattern = pattern_argument(fcinfo, 2);
+	TupleDesc desc;
+	Datum value;
+	bool isnull = false;
 
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
@@ -86,9 +81,8 @@ usher_wait_for(PG_FUNCTION_ARGS)
 				 errmsg("usher.wait_for cannot run inside a transaction block"),
 				 errhint("Inside one, wait with SELECT usher.wait(...), at most 5 seconds.")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("usher.wait_for must be called with CALL")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("usher.wait_for must be called with CALL")));
 	desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();

@@ -7,7 +7,7 @@
 double
 usher_backoff_ms(int failures, double base_ms, double cap_ms, double random)
 {
-	double		ceiling = base_ms;
+	double ceiling = base_ms;
 
 	for (int i = 1; i < failures && ceiling < cap_ms; i++)
 		ceiling *= 2;

@@ -12,4 +12,4 @@
  */
 extern double usher_backoff_ms(int failures, double base_ms, double cap_ms, double random);
 
-#endif							/* USHER_BACKOFF_H */
+#endif /* USHER_BACKOFF_H */

@@ -26,10 +26,9 @@ segment_len(const char *s, const char *end)
 static bool
 segment_match(const char *p, size_t plen, const char *n, size_t nlen)
 {
-	size_t		pi = 0,
-				ni = 0;
-	size_t		star = plen,	/* the newest asterisk; plen: none yet */
-				star_name = 0;
+	size_t pi = 0, ni = 0;
+	size_t star = plen, /* the newest asterisk; plen: none yet */
+		star_name = 0;
 
 	while (ni < nlen)
 	{
@@ -70,19 +69,19 @@ usher_glob_match(const char *pattern, size_t pattern_len, const char *name, size
 	const char *nend = name + name_len;
 	const char *p = pattern;
 	const char *n = name;
-	const char *after_star = NULL;	/* pattern behind the newest `**` */
-	const char *star_name = NULL;	/* name segment where that `**` ends */
-	bool		have_star = false;
+	const char *after_star = NULL; /* pattern behind the newest `**` */
+	const char *star_name = NULL; /* name segment where that `**` ends */
+	bool have_star = false;
 
 	if (pattern_len == 1 && pattern[0] == '*')
 		return true;
 	while (n != NULL)
 	{
-		size_t		nlen = segment_len(n, nend);
+		size_t nlen = segment_len(n, nend);
 
 		if (p != NULL)
 		{
-			size_t		plen = segment_len(p, pend);
+			size_t plen = segment_len(p, pend);
 
 			if (plen == 2 && p[0] == '*' && p[1] == '*')
 			{

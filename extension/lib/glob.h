@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-extern bool usher_glob_match(const char *pattern, size_t pattern_len, const char *name, size_t name_len);
+extern bool
+usher_glob_match(const char *pattern, size_t pattern_len, const char *name, size_t name_len);
 
-#endif							/* USHER_GLOB_H */
+#endif /* USHER_GLOB_H */

@@ -24,11 +24,11 @@ usher_append_check_state(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot append events in a read-only transaction"),
-				 RecoveryInProgress() ? errhint("This server is a standby: append on the primary.") : 0));
+				 RecoveryInProgress() ? errhint("This server is a standby: append on the primary.")
+									  : 0));
 	if (IsInParallelMode())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("cannot append events during a parallel operation")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+						errmsg("cannot append events during a parallel operation")));
 	if (looked_ahead == usher_my_lxid())
 		return;
 	usher_partitions_look_ahead();
@@ -40,23 +40,19 @@ void
 usher_check_name(const text *name, const char *what)
 {
 	const unsigned char *s = (const unsigned char *) VARDATA_ANY(name);
-	int			len = VARSIZE_ANY_EXHDR(name);
+	int len = VARSIZE_ANY_EXHDR(name);
 
 	if (len == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_NAME),
-				 errmsg("%s is empty", what)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is empty", what)));
 	if (len > USHER_NAME_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_NAME),
-				 errmsg("%s is longer than %d bytes", what, USHER_NAME_MAX),
-				 errdetail("It has %d bytes.", len)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
+						errmsg("%s is longer than %d bytes", what, USHER_NAME_MAX),
+						errdetail("It has %d bytes.", len)));
 	for (int i = 0; i < len; i++)
 		if (s[i] < 0x20 || s[i] == 0x7f)
-			ereport(ERROR,
-					(errcode(ERRCODE_USHER_INVALID_NAME),
-					 errmsg("%s contains a control character", what),
-					 errdetail("Byte 0x%02x at offset %d.", s[i], i)));
+			ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
+							errmsg("%s contains a control character", what),
+							errdetail("Byte 0x%02x at offset %d.", s[i], i)));
 }
 
 /* Data and metadata: an object, not larger than the setting. */
@@ -64,41 +60,42 @@ void
 usher_check_object(Jsonb *value, const char *what)
 {
 	if (!JB_ROOT_IS_OBJECT(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_EVENT_DATA),
-				 errmsg("%s is not a JSON object", what)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_EVENT_DATA),
+						errmsg("%s is not a JSON object", what)));
 	if (VARSIZE(value) > (Size) usher_max_event_size_kb * 1024)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_EVENT_TOO_LARGE),
-				 errmsg("%s is larger than %d kB", what, usher_max_event_size_kb),
-				 errdetail("It has %u bytes.", (unsigned) VARSIZE(value)),
-				 errhint("Keep large content elsewhere and its address in the event, or raise usher.max_event_size.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_USHER_EVENT_TOO_LARGE),
+			 errmsg("%s is larger than %d kB", what, usher_max_event_size_kb),
+			 errdetail("It has %u bytes.", (unsigned) VARSIZE(value)),
+			 errhint(
+				 "Keep large content elsewhere and its address in the event, or raise usher.max_event_size.")));
 }
 
 /* `stream` is NULL when it does not exist. */
 void
 usher_check_expected(const UsherStream *stream, const text *name, bool has_expected, int64 expected)
 {
-	int64		actual = stream ? stream->head : 0;
-	bool		exists = actual > 0 && !usher_flags_vacant(stream->head_flags);
+	int64 actual = stream ? stream->head : 0;
+	bool exists = actual > 0 && !usher_flags_vacant(stream->head_flags);
 
 	if (stream && usher_flags_deleted(stream->head_flags))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_STREAM_DELETED),
-				 errmsg("stream \"%s\" has been deleted", text_to_cstring(name))));
+		ereport(ERROR, (errcode(ERRCODE_USHER_STREAM_DELETED),
+						errmsg("stream \"%s\" has been deleted", text_to_cstring(name))));
 	if (!has_expected || (expected == 0 && !exists) || (expected == -1 && exists) ||
 		(expected > 0 && expected == actual))
 		return;
 	if (expected < -1)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("an expected version cannot be %lld", (long long) expected),
-				 errhint("NULL: any; 0: the stream must not exist; -1: it must exist; n: exactly n.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_USHER_WRONG_EXPECTED_VERSION),
-			 errmsg("wrong expected version of stream \"%s\"", text_to_cstring(name)),
-			 errdetail("Expected version: %lld, actual version: %lld.", (long long) expected, (long long) actual),
-			 errhint("Read the stream again and retry.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+			 errmsg("an expected version cannot be %lld", (long long) expected),
+			 errhint("NULL: any; 0: the stream must not exist; -1: it must exist; n: exactly n.")));
+	ereport(ERROR, (errcode(ERRCODE_USHER_WRONG_EXPECTED_VERSION),
+					errmsg("wrong expected version of stream \"%s\"", text_to_cstring(name)),
+					errdetail("Expected version: %lld, actual version: %lld.", (long long) expected,
+							  (long long) actual),
+					errhint("Read the stream again and retry.")));
 }
 
 /*
@@ -109,18 +106,17 @@ void
 usher_uuid7(pg_uuid_t *id)
 {
 	static uint8 random[1024];
-	static int	random_left = 0;
-	uint64		us = (uint64) (GetCurrentTimestamp() +
-							   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
-	uint64		ms = us / 1000;
-	uint32		fraction = (uint32) (us % 1000) * 4096 / 1000;
+	static int random_left = 0;
+	uint64 us = (uint64) (GetCurrentTimestamp() +
+						  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	uint64 ms = us / 1000;
+	uint32 fraction = (uint32) (us % 1000) * 4096 / 1000;
 
 	if (random_left < 8)
 	{
 		if (!pg_strong_random(random, sizeof(random)))
 			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate random bytes")));
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random bytes")));
 		random_left = sizeof(random);
 	}
 	random_left -= 8;
@@ -137,7 +133,7 @@ int64
 usher_append_event(UsherEvent *event)
 {
 	UsherPending *pending;
-	int64		version;
+	int64 version;
 
 	event->metadata = usher_metadata_fill(event->metadata);
 	usher_check_object(event->metadata, "event metadata");

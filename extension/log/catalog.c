@@ -37,7 +37,8 @@ relcache_changed(Datum arg, Oid relid)
 {
 	if (!catalog_valid)
 		return;
-	if (relid == InvalidOid || relid == catalog.log || relid == catalog.registry || relid == catalog.segments)
+	if (relid == InvalidOid || relid == catalog.log || relid == catalog.registry ||
+		relid == catalog.segments)
 	{
 		catalog_valid = false;
 		return;
@@ -59,20 +60,23 @@ usher_catalog_forget(void)
 static Oid
 relation_named(Oid nsp, const char *name)
 {
-	Oid			relid = get_relname_relid(name, nsp);
+	Oid relid = get_relname_relid(name, nsp);
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", USHER_SCHEMA, name),
-				 errhint("CREATE EXTENSION pg_usher in this database, or ALTER EXTENSION pg_usher UPDATE after an upgrade.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation \"%s.%s\" does not exist", USHER_SCHEMA, name),
+			 errhint(
+				 "CREATE EXTENSION pg_usher in this database, or ALTER EXTENSION pg_usher UPDATE after an upgrade.")));
 	return relid;
 }
 
 static Oid
 type_named(Oid nsp, const char *name)
 {
-	Oid			oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name), ObjectIdGetDatum(nsp));
+	Oid oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+							  ObjectIdGetDatum(nsp));
 
 	Ensure(OidIsValid(oid), "a type of schema usher is missing");
 	return oid;
@@ -117,16 +121,15 @@ list_partitions(Relation log)
 static void
 catalog_build(void)
 {
-	Oid			nsp = get_namespace_oid(USHER_SCHEMA, true);
+	Oid nsp = get_namespace_oid(USHER_SCHEMA, true);
 	MemoryContext old_context;
-	TupleDesc	event_desc;
-	Relation	log;
+	TupleDesc event_desc;
+	Relation log;
 
 	if (!OidIsValid(nsp))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension pg_usher is not installed in this database"),
-				 errhint("CREATE EXTENSION pg_usher.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("extension pg_usher is not installed in this database"),
+						errhint("CREATE EXTENSION pg_usher.")));
 	catalog.log = relation_named(nsp, "log");
 	catalog.registry = relation_named(nsp, "stream_registry");
 	catalog.registry_pkey = relation_named(nsp, "stream_registry_pkey");
@@ -150,11 +153,12 @@ catalog_build(void)
 	keep_desc(&catalog.event_desc, event_desc);
 	ReleaseTupleDesc(event_desc);
 
-	catalog.npartitions = 0;	/* invalidations look at the list while it is made */
+	catalog.npartitions = 0; /* invalidations look at the list while it is made */
 	MemoryContextReset(catalog_context);
 	old_context = MemoryContextSwitchTo(catalog_context);
 	log = table_open(catalog.log, AccessShareLock);
-	Ensure(RelationGetNumberOfAttributes(log) == LOG_NATTS, "usher.log has other columns than this library knows");
+	Ensure(RelationGetNumberOfAttributes(log) == LOG_NATTS,
+		   "usher.log has other columns than this library knows");
 	keep_desc(&catalog.log_desc, RelationGetDescr(log));
 	list_partitions(log);
 	table_close(log, AccessShareLock);
@@ -168,14 +172,16 @@ usher_catalog(void)
 	if (likely(catalog_valid))
 		return &catalog;
 	if (usher_shared == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_NOT_PRELOADED),
-				 errmsg("pg_usher must be loaded through shared_preload_libraries"),
-				 errhint("Put pg_usher first in shared_preload_libraries and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_USHER_NOT_PRELOADED),
+			 errmsg("pg_usher must be loaded through shared_preload_libraries"),
+			 errhint("Put pg_usher first in shared_preload_libraries and restart the server.")));
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
-		catalog_context = AllocSetContextCreate(TopMemoryContext, "usher catalog", ALLOCSET_SMALL_SIZES);
+		catalog_context = AllocSetContextCreate(TopMemoryContext, "usher catalog",
+												ALLOCSET_SMALL_SIZES);
 		callback_registered = true;
 	}
 	/* An invalidation that arrives while we build makes us build again. */
@@ -200,12 +206,11 @@ usher_catalog(void)
 int
 usher_partition_index(const UsherCatalog *cat, int64 position)
 {
-	int			low = 0,
-				high = cat->npartitions;
+	int low = 0, high = cat->npartitions;
 
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
+		int middle = (low + high) / 2;
 
 		if (cat->partitions[middle].to <= position)
 			low = middle + 1;
@@ -220,9 +225,9 @@ index_kind(Form_pg_index index)
 {
 	static const struct
 	{
-		int			nkeys;
-		AttrNumber	keys[3];
-	}			kinds[INDEX_COUNT] = {
+		int nkeys;
+		AttrNumber keys[3];
+	} kinds[INDEX_COUNT] = {
 		[INDEX_POSITION] = {1, {LOG_POSITION}},
 		[INDEX_STREAM] = {3, {LOG_TENANT_ID, LOG_STREAM, LOG_VERSION}},
 		[INDEX_CATEGORY] = {3, {LOG_TENANT_ID, LOG_CATEGORY, LOG_POSITION}},
@@ -231,7 +236,8 @@ index_kind(Form_pg_index index)
 
 	for (int kind = 0; kind < INDEX_COUNT; kind++)
 		if (index->indnkeyatts == kinds[kind].nkeys && index->indisvalid &&
-			memcmp(index->indkey.values, kinds[kind].keys, kinds[kind].nkeys * sizeof(AttrNumber)) == 0)
+			memcmp(index->indkey.values, kinds[kind].keys,
+				   kinds[kind].nkeys * sizeof(AttrNumber)) == 0)
 			return kind;
 	return INDEX_COUNT;
 }
@@ -239,14 +245,14 @@ index_kind(Form_pg_index index)
 static void
 find_indexes(UsherPartition *partition, Relation rel)
 {
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
+	List *indexes = RelationGetIndexList(rel);
+	ListCell *lc;
 
 	foreach(lc, indexes)
 	{
-		Oid			oid = lfirst_oid(lc);
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
-		UsherIndex	kind;
+		Oid oid = lfirst_oid(lc);
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
+		UsherIndex kind;
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
@@ -258,10 +264,10 @@ find_indexes(UsherPartition *partition, Relation rel)
 	list_free(indexes);
 	for (int kind = 0; kind < INDEX_COUNT; kind++)
 		if (!OidIsValid(partition->indexes[kind]))
-			ereport(ERROR,
-					(errcode(ERRCODE_USHER_CORRUPTED),
-					 errmsg("partition \"%s\" of the log lacks an index", RelationGetRelationName(rel)),
-					 errhint("Its indexes must be those of usher.log.")));
+			ereport(ERROR, (errcode(ERRCODE_USHER_CORRUPTED),
+							errmsg("partition \"%s\" of the log lacks an index",
+								   RelationGetRelationName(rel)),
+							errhint("Its indexes must be those of usher.log.")));
 }
 
 /*
@@ -271,7 +277,7 @@ find_indexes(UsherPartition *partition, Relation rel)
 Relation
 usher_partition_open(UsherPartition *partition, LOCKMODE lockmode)
 {
-	Relation	rel = try_table_open(partition->relid, lockmode);
+	Relation rel = try_table_open(partition->relid, lockmode);
 
 	if (rel == NULL)
 	{
@@ -280,7 +286,8 @@ usher_partition_open(UsherPartition *partition, LOCKMODE lockmode)
 	}
 	if (unlikely(!OidIsValid(partition->indexes[INDEX_POSITION])))
 	{
-		Ensure(RelationGetNumberOfAttributes(rel) == LOG_NATTS, "a partition has other columns than the log");
+		Ensure(RelationGetNumberOfAttributes(rel) == LOG_NATTS,
+			   "a partition has other columns than the log");
 		find_indexes(partition, rel);
 	}
 	return rel;

@@ -13,33 +13,35 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 
-#define EVENT_ID_LOCK_CLASS 0x5554	/* beside the classes of advisory locks */
+#define EVENT_ID_LOCK_CLASS 0x5554 /* beside the classes of advisory locks */
 
 void
 usher_event_id_lock(int32 tenant_id, const pg_uuid_t *id)
 {
-	uint64		hash = hash_bytes_extended(id->data, UUID_LEN, tenant_id);
-	LOCKTAG		tag;
+	uint64 hash = hash_bytes_extended(id->data, UUID_LEN, tenant_id);
+	LOCKTAG tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, EVENT_ID_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 EVENT_ID_LOCK_CLASS);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 static bool
 same_text(TupleTableSlot *slot, AttrNumber column, const text *value)
 {
-	bool		isnull;
-	Datum		stored = slot_getattr(slot, column, &isnull);
+	bool isnull;
+	Datum stored = slot_getattr(slot, column, &isnull);
 
 	if (isnull || value == NULL)
 		return isnull && value == NULL;
-	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, stored, PointerGetDatum(value)));
+	return DatumGetBool(
+		DirectFunctionCall2Coll(texteq, C_COLLATION_OID, stored, PointerGetDatum(value)));
 }
 
 static Jsonb *
 column_jsonb(TupleTableSlot *slot, AttrNumber column)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetJsonbP(slot_getattr(slot, column, &isnull));
 }
@@ -54,8 +56,8 @@ usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *versio
 {
 	UsherPending *pending = usher_outbox_find(event->tenant_id, &event->id);
 	TupleTableSlot *slot;
-	bool		isnull;
-	bool		same;
+	bool isnull;
+	bool same;
 
 	if (pending)
 	{
@@ -76,16 +78,18 @@ usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *versio
 		}
 	}
 	same = same_text(slot, LOG_STREAM, stream) && same_text(slot, LOG_TYPE, event->type) &&
-		same_text(slot, LOG_TOPIC, event->topic) && same_text(slot, LOG_KEY, event->key) &&
-		compareJsonbContainers(&event->data->root, &column_jsonb(slot, LOG_DATA)->root) == 0 &&
-		usher_metadata_same(event->metadata, column_jsonb(slot, LOG_METADATA));
+		   same_text(slot, LOG_TOPIC, event->topic) && same_text(slot, LOG_KEY, event->key) &&
+		   compareJsonbContainers(&event->data->root, &column_jsonb(slot, LOG_DATA)->root) == 0 &&
+		   usher_metadata_same(event->metadata, column_jsonb(slot, LOG_METADATA));
 	*version = DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull));
 	ExecDropSingleTupleTableSlot(slot);
 	if (!same)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_EVENT_ID_CONFLICT),
-				 errmsg("event id %s belongs to another event",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&event->id)))),
-				 errhint("A repeat must have the same stream (or topic and key), type, data and metadata.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_USHER_EVENT_ID_CONFLICT),
+			 errmsg("event id %s belongs to another event",
+					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&event->id)))),
+			 errhint(
+				 "A repeat must have the same stream (or topic and key), type, data and metadata.")));
 	return true;
 }

@@ -13,8 +13,18 @@
 /* Columns of usher.event. */
 enum
 {
-	EVENT_POSITION = 1, EVENT_TENANT, EVENT_STREAM, EVENT_VERSION, EVENT_ID, EVENT_TYPE, EVENT_TOPIC,
-	EVENT_KEY, EVENT_SLOT, EVENT_DATA, EVENT_METADATA, EVENT_RECORDED_AT,
+	EVENT_POSITION = 1,
+	EVENT_TENANT,
+	EVENT_STREAM,
+	EVENT_VERSION,
+	EVENT_ID,
+	EVENT_TYPE,
+	EVENT_TOPIC,
+	EVENT_KEY,
+	EVENT_SLOT,
+	EVENT_DATA,
+	EVENT_METADATA,
+	EVENT_RECORDED_AT,
 	EVENT_NATTS = EVENT_RECORDED_AT
 };
 
@@ -50,9 +60,9 @@ usher_event_form(TupleTableSlot *log_slot)
 		[EVENT_METADATA - 1] = LOG_METADATA,
 		[EVENT_RECORDED_AT - 1] = LOG_RECORDED_AT,
 	};
-	Datum		values[EVENT_NATTS];
-	bool		nulls[EVENT_NATTS];
-	text	   *slug;
+	Datum values[EVENT_NATTS];
+	bool nulls[EVENT_NATTS];
+	text *slug;
 
 	slot_getallattrs(log_slot);
 	for (int i = 0; i < EVENT_NATTS; i++)

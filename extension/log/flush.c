@@ -22,27 +22,27 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define CHUNK_EVENTS 1000		/* rows and bytes in one multi-insert, as COPY does */
+#define CHUNK_EVENTS 1000 /* rows and bytes in one multi-insert, as COPY does */
 #define CHUNK_BYTES  65535
 
-static UsherDb *taken_from;		/* set while positions are taken */
+static UsherDb *taken_from; /* set while positions are taken */
 static int64 taken_last;
 static int64 session_last_position;
-static UsherDb *poke_at_commit;	/* whose worker to wake */
+static UsherDb *poke_at_commit; /* whose worker to wake */
 
 typedef struct Writer
 {
 	UsherCatalog *cat;
-	int64		from,			/* the open partition's bounds */
-				to;
-	Relation	rel;
+	int64 from, /* the open partition's bounds */
+		to;
+	Relation rel;
 	ResultRelInfo *rri;
-	EState	   *estate;
+	EState *estate;
 	TupleTableSlot **slots;
-	int			nslots,			/* made */
-				n;				/* filled */
-	Size		bytes;
-	MemoryContext scratch;		/* reset after each chunk */
+	int nslots, /* made */
+		n; /* filled */
+	Size bytes;
+	MemoryContext scratch; /* reset after each chunk */
 } Writer;
 
 int64
@@ -73,7 +73,7 @@ chunk_write(Writer *w)
 	heap_multi_insert(w->rel, w->slots, w->n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < w->n; i++)
 	{
-		List	   *recheck;
+		List *recheck;
 
 		w->slots[i]->tts_tableOid = RelationGetRelid(w->rel);
 		recheck = usher_insert_index_tuples(w->rri, w->slots[i], w->estate);
@@ -100,10 +100,11 @@ partition_close(Writer *w)
 static void
 partition_open(Writer *w, int64 position)
 {
-	int			i = usher_partition_index(w->cat, position);
+	int i = usher_partition_index(w->cat, position);
 
 	partition_close(w);
-	Ensure(i < w->cat->npartitions && w->cat->partitions[i].from <= position, "no partition for a position");
+	Ensure(i < w->cat->npartitions && w->cat->partitions[i].from <= position,
+		   "no partition for a position");
 	w->from = w->cat->partitions[i].from;
 	w->to = w->cat->partitions[i].to;
 	w->rel = table_open(w->cat->partitions[i].relid, NoLock);
@@ -123,9 +124,9 @@ take_positions(Writer *w, UsherDb *db, int n, TimestampTz *recorded_at)
 {
 	for (;;)
 	{
-		int64		next = usher_position_next(db);
-		int64		upto = next + n + USHER_POSITION_SLACK;
-		int64		first;
+		int64 next = usher_position_next(db);
+		int64 upto = next + n + USHER_POSITION_SLACK;
+		int64 first;
 
 		usher_partitions_lock(db, next, upto);
 		LockRelationOid(w->cat->segments, RowExclusiveLock);
@@ -143,7 +144,7 @@ static void
 chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->scratch);
-	HeapTuple	tuple = usher_outbox_tuple(p);
+	HeapTuple tuple = usher_outbox_tuple(p);
 	UsherLogFixed *fixed = (UsherLogFixed *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
 
 	MemoryContextSwitchTo(old);
@@ -162,13 +163,13 @@ chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 static void
 write_events(Writer *w, int n, int64 first, TimestampTz recorded_at)
 {
-	int			ntypes;
+	int ntypes;
 	UsherCommitted *types = usher_outbox_types(&ntypes);
 
 	for (int i = 0; i < n; i++)
 	{
 		UsherPending *p = usher_outbox_get(i);
-		int64		position = first + i;
+		int64 position = first + i;
 
 		if (position < w->from || position >= w->to)
 			partition_open(w, position);
@@ -184,12 +185,12 @@ write_events(Writer *w, int n, int64 first, TimestampTz recorded_at)
 static void
 flush(void)
 {
-	int			n = usher_outbox_count();
-	Writer		w = {0};
+	int n = usher_outbox_count();
+	Writer w = {0};
 	MemoryContext old;
 	TimestampTz recorded_at;
-	UsherDb    *db;
-	int64		first;
+	UsherDb *db;
+	int64 first;
 
 	if (n == 0)
 		return;
@@ -199,7 +200,8 @@ flush(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	w.cat = usher_catalog();
 	w.estate = CreateExecutorState();
-	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk", ALLOCSET_DEFAULT_SIZES);
+	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk",
+									  ALLOCSET_DEFAULT_SIZES);
 	w.slots = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
 
 	first = take_positions(&w, db, n, &recorded_at);
@@ -219,7 +221,7 @@ finish(bool committed)
 {
 	if (taken_from != NULL)
 	{
-		int			ntypes = 0;
+		int ntypes = 0;
 		UsherCommitted *types = usher_outbox_types(&ntypes);
 
 		usher_positions_release();
@@ -252,14 +254,13 @@ xact_callback(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			if (usher_outbox_count() > 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_USHER_PREPARE_REFUSED),
-						 errmsg("cannot PREPARE a transaction that has appended events"),
-						 errhint("Positions are given at commit: COMMIT instead.")));
+				ereport(ERROR, (errcode(ERRCODE_USHER_PREPARE_REFUSED),
+								errmsg("cannot PREPARE a transaction that has appended events"),
+								errhint("Positions are given at commit: COMMIT instead.")));
 			usher_outbox_close();
 			break;
 		case XACT_EVENT_PREPARE:
-			finish(false);		/* stream locks without events */
+			finish(false); /* stream locks without events */
 			break;
 		default:
 			break;

@@ -24,13 +24,22 @@
 /* Columns of usher.stream_segments and usher.stream_limits. */
 enum
 {
-	SEGMENT_TENANT_ID = 1, SEGMENT_STREAM, SEGMENT_FROM, SEGMENT_FIRST_VERSION,
+	SEGMENT_TENANT_ID = 1,
+	SEGMENT_STREAM,
+	SEGMENT_FROM,
+	SEGMENT_FIRST_VERSION,
 	SEGMENT_NATTS = SEGMENT_FIRST_VERSION
 };
 enum
 {
-	LIMIT_TENANT_ID = 1, LIMIT_STREAM, LIMIT_HIDDEN_BEFORE, LIMIT_DELETED, LIMIT_REUSABLE,
-	LIMIT_MAX_AGE, LIMIT_MAX_COUNT, LIMIT_TRUNCATE_BEFORE,
+	LIMIT_TENANT_ID = 1,
+	LIMIT_STREAM,
+	LIMIT_HIDDEN_BEFORE,
+	LIMIT_DELETED,
+	LIMIT_REUSABLE,
+	LIMIT_MAX_AGE,
+	LIMIT_MAX_COUNT,
+	LIMIT_TRUNCATE_BEFORE,
 	LIMIT_NATTS = LIMIT_TRUNCATE_BEFORE
 };
 
@@ -44,15 +53,15 @@ usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name)
 
 /* Newest version of the stream in one partition; false when it has none there, or the partition was *dropped. */
 static bool
-head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text *name, Snapshot snapshot,
-				  int64 *head, int *flags, bool *dropped)
+head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text *name,
+				  Snapshot snapshot, int64 *head, int *flags, bool *dropped)
 {
-	Relation	rel = usher_partition_open(&cat->partitions[partition], AccessShareLock);
-	Relation	index;
+	Relation rel = usher_partition_open(&cat->partitions[partition], AccessShareLock);
+	Relation index;
 	IndexScanDesc scan;
 	ScanKeyData keys[2];
 	TupleTableSlot *slot;
-	bool		found;
+	bool found;
 
 	*dropped = rel == NULL;
 	if (rel == NULL)
@@ -65,7 +74,7 @@ head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text 
 	found = index_getnext_slot(scan, BackwardScanDirection, slot);
 	if (found)
 	{
-		bool		isnull;
+		bool isnull;
 
 		*flags = DatumGetInt32(slot_getattr(slot, LOG_FLAGS, &isnull));
 		*head = DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull));
@@ -79,16 +88,15 @@ head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text 
 
 /* Newest segment row of the stream; false when it never left its first partition. */
 static bool
-newest_segment(UsherCatalog *cat, int32 tenant_id, const text *name, Snapshot snapshot,
-			   int64 *from, int64 *first_version)
+newest_segment(UsherCatalog *cat, int32 tenant_id, const text *name, Snapshot snapshot, int64 *from,
+			   int64 *first_version)
 {
-	Relation	rel = table_open(cat->segments, AccessShareLock);
-	Relation	index = index_open(cat->segments_pkey, AccessShareLock);
+	Relation rel = table_open(cat->segments, AccessShareLock);
+	Relation index = index_open(cat->segments_pkey, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, 2);
 	ScanKeyData keys[2];
-	bool		found,
-				isnull;
+	bool found, isnull;
 
 	usher_stream_keys(keys, tenant_id, name);
 	index_rescan(scan, keys, 2, NULL, 0);
@@ -112,20 +120,20 @@ newest_segment(UsherCatalog *cat, int32 tenant_id, const text *name, Snapshot sn
  * retention has removed it.
  */
 int64
-usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot, int *flags, int64 *segment)
+usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot,
+					   int *flags, int64 *segment)
 {
 	UsherCatalog *cat = usher_catalog();
-	int			current = cat->npartitions - 1;
-	int64		head,
-				from,
-				next_version;
-	bool		dropped;
+	int current = cat->npartitions - 1;
+	int64 head, from, next_version;
+	bool dropped;
 	UsherStreamLimits limits;
 
 	*flags = 0;
 	if (!RecoveryInProgress())
 		current = Min(usher_partition_index(cat, usher_position_next(usher_db())), current);
-	if (current >= 0 && head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
+	if (current >= 0 &&
+		head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
 	{
 		*segment = cat->partitions[current].from;
 		return head;
@@ -134,7 +142,8 @@ usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot 
 	{
 		cat = usher_catalog();
 		next_version = 1;
-		*segment = newest_segment(cat, tenant_id, name, snapshot, &from, &next_version) ? from : first;
+		*segment = newest_segment(cat, tenant_id, name, snapshot, &from, &next_version) ? from
+																						: first;
 		current = usher_partition_index(cat, *segment);
 		dropped = false;
 		if (current < cat->npartitions && cat->partitions[current].from == *segment &&
@@ -164,14 +173,12 @@ usher_stream_head(int32 tenant_id, const text *name, int *flags)
 {
 	UsherStream *stream = usher_stream_locked(tenant_id, name);
 	UsherCatalog *cat = usher_catalog();
-	Relation	registry,
-				pkey;
+	Relation registry, pkey;
 	IndexScanDesc scan;
 	ScanKeyData keys[2];
 	TupleTableSlot *slot;
-	int64		first = -1,
-				segment;
-	bool		isnull;
+	int64 first = -1, segment;
+	bool isnull;
 
 	*flags = stream ? stream->head_flags : 0;
 	if (stream)
@@ -188,7 +195,9 @@ usher_stream_head(int32 tenant_id, const text *name, int *flags)
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(pkey, AccessShareLock);
 	table_close(registry, AccessShareLock);
-	return first < 0 ? 0 : usher_stream_find_head(tenant_id, name, first, GetActiveSnapshot(), flags, &segment);
+	return first < 0 ? 0
+					 : usher_stream_find_head(tenant_id, name, first, GetActiveSnapshot(), flags,
+											  &segment);
 }
 
 /*
@@ -199,27 +208,26 @@ int
 usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **first_version)
 {
 	UsherCatalog *cat = usher_catalog();
-	Oid			tables[2] = {cat->registry, cat->segments};
-	Oid			indexes[2] = {cat->registry_pkey, cat->segments_pkey};
-	int			n = 0,
-				size = 8;
+	Oid tables[2] = {cat->registry, cat->segments};
+	Oid indexes[2] = {cat->registry_pkey, cat->segments_pkey};
+	int n = 0, size = 8;
 
 	*from = palloc_array(int64, size);
 	*first_version = palloc_array(int64, size);
 	for (int t = 0; t < 2; t++)
 	{
-		Relation	rel = table_open(tables[t], AccessShareLock);
-		Relation	index = index_open(indexes[t], AccessShareLock);
+		Relation rel = table_open(tables[t], AccessShareLock);
+		Relation index = index_open(indexes[t], AccessShareLock);
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 		IndexScanDesc scan = usher_index_beginscan(rel, index, GetActiveSnapshot(), 2);
 		ScanKeyData keys[2];
-		bool		isnull;
+		bool isnull;
 
 		usher_stream_keys(keys, tenant_id, name);
 		index_rescan(scan, keys, 2, NULL, 0);
 		while (index_getnext_slot(scan, ForwardScanDirection, slot))
 		{
-			AttrNumber	column = t == 0 ? REGISTRY_FIRST_POSITION : SEGMENT_FROM;
+			AttrNumber column = t == 0 ? REGISTRY_FIRST_POSITION : SEGMENT_FROM;
 
 			if (n == size)
 			{
@@ -228,7 +236,9 @@ usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **f
 				*first_version = repalloc_array(*first_version, int64, size);
 			}
 			(*from)[n] = DatumGetInt64(slot_getattr(slot, column, &isnull));
-			(*first_version)[n] = t == 0 ? 1 : DatumGetInt64(slot_getattr(slot, SEGMENT_FIRST_VERSION, &isnull));
+			(*first_version)[n] = t == 0 ? 1
+										 : DatumGetInt64(
+											   slot_getattr(slot, SEGMENT_FIRST_VERSION, &isnull));
 			n++;
 		}
 		index_endscan(scan);
@@ -244,8 +254,8 @@ usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **f
 static int64
 column_or_zero(TupleTableSlot *slot, AttrNumber column)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(slot, column, &isnull);
+	bool isnull;
+	Datum value = slot_getattr(slot, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -254,10 +264,11 @@ void
 usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLimits *limits)
 {
 	UsherCatalog *cat = usher_catalog();
-	Relation	rel = table_open(cat->limits, AccessShareLock);
-	Relation	index = index_open(cat->limits_pkey, AccessShareLock);
+	Relation rel = table_open(cat->limits, AccessShareLock);
+	Relation index = index_open(cat->limits_pkey, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(rel, index, ActiveSnapshotSet() ? GetActiveSnapshot() : SnapshotSelf, 2);
+	IndexScanDesc scan = usher_index_beginscan(
+		rel, index, ActiveSnapshotSet() ? GetActiveSnapshot() : SnapshotSelf, 2);
 	ScanKeyData keys[2];
 
 	memset(limits, 0, sizeof(*limits));
@@ -266,16 +277,16 @@ usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLimits *limits
 	index_rescan(scan, keys, 2, NULL, 0);
 	if (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
-		bool		isnull;
-		Datum		max_age = slot_getattr(slot, LIMIT_MAX_AGE, &isnull);
+		bool isnull;
+		Datum max_age = slot_getattr(slot, LIMIT_MAX_AGE, &isnull);
 
 		if (!isnull)
-			limits->not_before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
-																		 TimestampTzGetDatum(GetCurrentTimestamp()),
-																		 max_age));
+			limits->not_before = DatumGetTimestampTz(DirectFunctionCall2(
+				timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()), max_age));
 		limits->max_count = column_or_zero(slot, LIMIT_MAX_COUNT);
 		limits->hidden_before = column_or_zero(slot, LIMIT_HIDDEN_BEFORE);
-		limits->first_visible = Max(limits->hidden_before, column_or_zero(slot, LIMIT_TRUNCATE_BEFORE));
+		limits->first_visible = Max(limits->hidden_before,
+									column_or_zero(slot, LIMIT_TRUNCATE_BEFORE));
 		if (DatumGetBool(slot_getattr(slot, LIMIT_DELETED, &isnull)))
 			limits->head_flags = LOG_FLAG_TOMBSTONE;
 		if (DatumGetBool(slot_getattr(slot, LIMIT_REUSABLE, &isnull)))
@@ -292,15 +303,15 @@ void
 usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable)
 {
 	UsherCatalog *cat = usher_catalog();
-	Relation	rel = table_open(cat->limits, RowExclusiveLock);
-	Relation	index = index_open(cat->limits_pkey, RowExclusiveLock);
+	Relation rel = table_open(cat->limits, RowExclusiveLock);
+	Relation index = index_open(cat->limits_pkey, RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 2);
 	ScanKeyData keys[2];
-	Datum		values[LIMIT_NATTS] = {0};
-	bool		nulls[LIMIT_NATTS];
-	bool		replace[LIMIT_NATTS] = {0};
-	HeapTuple	tuple = NULL;
+	Datum values[LIMIT_NATTS] = {0};
+	bool nulls[LIMIT_NATTS];
+	bool replace[LIMIT_NATTS] = {0};
+	HeapTuple tuple = NULL;
 
 	usher_stream_keys(keys, stream->tenant_id, stream->name);
 	index_rescan(scan, keys, 2, NULL, 0);
@@ -337,10 +348,10 @@ usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable)
 void
 usher_stream_segment_add(UsherStream *stream, int64 from, int64 version)
 {
-	Relation	rel = table_open(usher_catalog()->segments, RowExclusiveLock);
-	Datum		values[SEGMENT_NATTS];
-	bool		nulls[SEGMENT_NATTS] = {0};
-	HeapTuple	tuple;
+	Relation rel = table_open(usher_catalog()->segments, RowExclusiveLock);
+	Datum values[SEGMENT_NATTS];
+	bool nulls[SEGMENT_NATTS] = {0};
+	HeapTuple tuple;
 
 	values[SEGMENT_TENANT_ID - 1] = Int32GetDatum(stream->tenant_id);
 	values[SEGMENT_STREAM - 1] = PointerGetDatum(stream->name);

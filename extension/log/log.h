@@ -39,73 +39,84 @@
 /* Columns of usher.log. */
 enum
 {
-	LOG_POSITION = 1, LOG_RECORDED_AT, LOG_ID, LOG_TENANT_ID, LOG_SLOT, LOG_FLAGS, LOG_VERSION,
-	LOG_STREAM, LOG_CATEGORY, LOG_TYPE, LOG_TOPIC, LOG_KEY, LOG_DATA, LOG_METADATA,
+	LOG_POSITION = 1,
+	LOG_RECORDED_AT,
+	LOG_ID,
+	LOG_TENANT_ID,
+	LOG_SLOT,
+	LOG_FLAGS,
+	LOG_VERSION,
+	LOG_STREAM,
+	LOG_CATEGORY,
+	LOG_TYPE,
+	LOG_TOPIC,
+	LOG_KEY,
+	LOG_DATA,
+	LOG_METADATA,
 	LOG_NATTS = LOG_METADATA
 };
 
-#define LOG_FLAG_TOMBSTONE 1
-#define LOG_FLAG_REUSABLE  2
-#define LOG_FLAG_ID_INDEXED 4	/* the id was given, or is not near recorded_at: see lookup.c */
+#define LOG_FLAG_TOMBSTONE  1
+#define LOG_FLAG_REUSABLE   2
+#define LOG_FLAG_ID_INDEXED 4 /* the id was given, or is not near recorded_at: see lookup.c */
 
 /* What every row of the log begins with. */
 typedef struct UsherLogFixed
 {
-	int64		position;
+	int64 position;
 	TimestampTz recorded_at;
-	pg_uuid_t	id;
-	int32		tenant_id;
-	int32		slot;
-	int32		flags;
+	pg_uuid_t id;
+	int32 tenant_id;
+	int32 slot;
+	int32 flags;
 } UsherLogFixed;
 
-#define usher_flags_deleted(flags) (((flags) & (LOG_FLAG_TOMBSTONE | LOG_FLAG_REUSABLE)) == LOG_FLAG_TOMBSTONE)
-#define usher_flags_vacant(flags)  (((flags) & LOG_FLAG_TOMBSTONE) != 0)
+#define usher_flags_deleted(flags) \
+	(((flags) & (LOG_FLAG_TOMBSTONE | LOG_FLAG_REUSABLE)) == LOG_FLAG_TOMBSTONE)
+#define usher_flags_vacant(flags) (((flags) &LOG_FLAG_TOMBSTONE) != 0)
 
 /* ---- catalog.c ---- */
 typedef enum UsherIndex
 {
-	INDEX_POSITION, INDEX_STREAM, INDEX_CATEGORY, INDEX_ID, INDEX_COUNT
+	INDEX_POSITION,
+	INDEX_STREAM,
+	INDEX_CATEGORY,
+	INDEX_ID,
+	INDEX_COUNT
 } UsherIndex;
 
 typedef struct UsherPartition
 {
-	int64		from;			/* first position, inclusive */
-	int64		to;				/* exclusive */
-	Oid			relid;
-	Oid			indexes[INDEX_COUNT];	/* filled by usher_partition_open */
+	int64 from; /* first position, inclusive */
+	int64 to; /* exclusive */
+	Oid relid;
+	Oid indexes[INDEX_COUNT]; /* filled by usher_partition_open */
 } UsherPartition;
 
 typedef struct UsherCatalog
 {
-	Oid			log;
-	Oid			registry,
-				registry_pkey;
-	Oid			segments,
-				segments_pkey;
-	Oid			limits,
-				limits_pkey;
-	Oid			tenants,
-				tenants_slug;
-	Oid			tenant_grants;
-	Oid			projections;
-	Oid			removals;
-	Oid			snapshots;
-	Oid			position_mark,
-				timeline_mark,
-				stable_mark;
-	Oid			event_type;
-	Oid			new_event_type;
-	TupleDesc	log_desc;
-	TupleDesc	event_desc;
-	int			npartitions;	/* sorted by position */
+	Oid log;
+	Oid registry, registry_pkey;
+	Oid segments, segments_pkey;
+	Oid limits, limits_pkey;
+	Oid tenants, tenants_slug;
+	Oid tenant_grants;
+	Oid projections;
+	Oid removals;
+	Oid snapshots;
+	Oid position_mark, timeline_mark, stable_mark;
+	Oid event_type;
+	Oid new_event_type;
+	TupleDesc log_desc;
+	TupleDesc event_desc;
+	int npartitions; /* sorted by position */
 	UsherPartition *partitions;
-	uint64		generation;		/* grows whenever anything above changed */
+	uint64 generation; /* grows whenever anything above changed */
 } UsherCatalog;
 
 extern UsherCatalog *usher_catalog(void);
 extern void usher_catalog_forget(void);
-extern int	usher_partition_index(const UsherCatalog *cat, int64 position);
+extern int usher_partition_index(const UsherCatalog *cat, int64 position);
 extern Relation usher_partition_open(UsherPartition *partition, LOCKMODE lockmode);
 
 /* ---- mark.c ---- */
@@ -124,7 +135,7 @@ extern int64 usher_stable_position_of(UsherDb *db);
 extern int64 usher_stable(XLogRecPtr *lsn);
 
 /* ---- partition.c ---- */
-#define USHER_POSITION_SLACK 1024	/* positions that others may take while we lock partitions */
+#define USHER_POSITION_SLACK 1024 /* positions that others may take while we lock partitions */
 
 extern bool usher_partition_make(UsherDb *db);
 extern void usher_partitions_require(UsherDb *db, int64 upto);
@@ -135,46 +146,51 @@ extern void usher_partitions_look_ahead(void);
 /* Columns of usher.stream_registry. */
 enum
 {
-	REGISTRY_TENANT_ID = 1, REGISTRY_STREAM, REGISTRY_CATEGORY, REGISTRY_FIRST_POSITION, REGISTRY_CREATED_AT,
+	REGISTRY_TENANT_ID = 1,
+	REGISTRY_STREAM,
+	REGISTRY_CATEGORY,
+	REGISTRY_FIRST_POSITION,
+	REGISTRY_CREATED_AT,
 	REGISTRY_NATTS = REGISTRY_CREATED_AT
 };
 
 typedef struct UsherStream
 {
-	int32		tenant_id;
-	text	   *name;
-	text	   *category;
-	int64		head;			/* newest version, pending ones included; 0: none */
-	int			head_flags;		/* LOG_FLAG_* of the newest event */
-	int64		segment;		/* start of the newest partition known to the segments; -1: none */
-	SubTransactionId subid;		/* which (sub)transaction took the lock */
+	int32 tenant_id;
+	text *name;
+	text *category;
+	int64 head; /* newest version, pending ones included; 0: none */
+	int head_flags; /* LOG_FLAG_* of the newest event */
+	int64 segment; /* start of the newest partition known to the segments; -1: none */
+	SubTransactionId subid; /* which (sub)transaction took the lock */
 } UsherStream;
 
 typedef struct UsherStreamKey
 {
-	int32		tenant_id;
-	text	   *name;
+	int32 tenant_id;
+	text *name;
 } UsherStreamKey;
 
 /* What stream reads hide; all zero when there is no row. */
 typedef struct UsherStreamLimits
 {
-	int64		hidden_before;	/* version of its newest tombstone; 0: none */
-	int64		first_visible;	/* versions below are hidden, max_count not yet included */
-	int64		max_count;		/* 0: unlimited */
-	TimestampTz not_before;		/* DT_NOBEGIN: unlimited */
-	int			head_flags;		/* of the newest event, should retention have removed it */
+	int64 hidden_before; /* version of its newest tombstone; 0: none */
+	int64 first_visible; /* versions below are hidden, max_count not yet included */
+	int64 max_count; /* 0: unlimited */
+	TimestampTz not_before; /* DT_NOBEGIN: unlimited */
+	int head_flags; /* of the newest event, should retention have removed it */
 } UsherStreamLimits;
 
 extern void usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name);
-extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot,
-									int *flags, int64 *segment);
+extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 first,
+									Snapshot snapshot, int *flags, int64 *segment);
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);
 extern void usher_streams_lock(int32 tenant_id, text **names, int n);
 extern UsherStream *usher_stream_locked(int32 tenant_id, const text *name);
 extern int64 usher_stream_head(int32 tenant_id, const text *name, int *flags);
 extern void usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLimits *limits);
-extern int	usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **first_version);
+extern int
+usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **first_version);
 extern text *usher_stream_category(const text *stream);
 extern void usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable);
 extern void usher_stream_segment_add(UsherStream *stream, int64 from, int64 version);
@@ -186,43 +202,43 @@ extern void usher_streams_reset(void);
 /* A kind of event in this transaction, and where its first one went: what waiters are matched with. */
 typedef struct UsherCommitted
 {
-	int32		tenant_id;		/* 0: any */
-	int32		type_len;
-	const char *type;			/* NULL: any */
-	int64		position;		/* set at flush */
+	int32 tenant_id; /* 0: any */
+	int32 type_len;
+	const char *type; /* NULL: any */
+	int64 position; /* set at flush */
 } UsherCommitted;
 
 #define USHER_COMMITTED_MAX 32
 
 typedef struct UsherPending
 {
-	UsherStream *stream;		/* NULL: published without a stream */
-	HeapTuple	tuple;			/* NULL: spilled */
-	int			file;			/* where it was spilled to */
-	off_t		offset;
-	uint32		len;
-	int32		tenant_id;
-	pg_uuid_t	id;
-	bool		id_given;
-	int			committed_type;	/* index for usher_outbox_types */
-	int			flags_before;	/* the stream's head_flags before, for rollback */
-	int64		version;
+	UsherStream *stream; /* NULL: published without a stream */
+	HeapTuple tuple; /* NULL: spilled */
+	int file; /* where it was spilled to */
+	off_t offset;
+	uint32 len;
+	int32 tenant_id;
+	pg_uuid_t id;
+	bool id_given;
+	int committed_type; /* index for usher_outbox_types */
+	int flags_before; /* the stream's head_flags before, for rollback */
+	int64 version;
 } UsherPending;
 
 typedef struct UsherEvent
 {
-	int32		tenant_id;
+	int32 tenant_id;
 	UsherStream *stream;
-	text	   *type;
-	text	   *topic;
-	text	   *key;
-	Jsonb	   *data;
-	Jsonb	   *metadata;
-	pg_uuid_t	id;
-	int32		flags;
+	text *type;
+	text *topic;
+	text *key;
+	Jsonb *data;
+	Jsonb *metadata;
+	pg_uuid_t id;
+	int32 flags;
 } UsherEvent;
 
-extern int	usher_outbox_count(void);
+extern int usher_outbox_count(void);
 extern UsherPending *usher_outbox_get(int i);
 extern HeapTuple usher_outbox_tuple(UsherPending *p);
 extern UsherPending *usher_outbox_find(int32 tenant_id, const pg_uuid_t *id);
@@ -244,7 +260,8 @@ extern void usher_poke_at_commit(void);
 extern bool usher_id_near(const pg_uuid_t *id, TimestampTz recorded_at);
 extern bool usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before,
 								TupleTableSlot **slot);
-extern bool usher_event_id_find_generated(int32 tenant_id, const pg_uuid_t *id, TupleTableSlot **slot);
+extern bool
+usher_event_id_find_generated(int32 tenant_id, const pg_uuid_t *id, TupleTableSlot **slot);
 
 /* ---- dedupe.c ---- */
 extern void usher_event_id_lock(int32 tenant_id, const pg_uuid_t *id);
@@ -254,7 +271,8 @@ extern bool usher_event_is_repeat(const UsherEvent *event, const text *stream, i
 extern void usher_append_check_state(void);
 extern void usher_check_name(const text *name, const char *what);
 extern void usher_check_object(Jsonb *value, const char *what);
-extern void usher_check_expected(const UsherStream *stream, const text *name, bool has_expected, int64 expected);
+extern void usher_check_expected(const UsherStream *stream, const text *name, bool has_expected,
+								 int64 expected);
 extern int64 usher_append_event(UsherEvent *event);
 extern void usher_uuid7(pg_uuid_t *id);
 
@@ -269,7 +287,7 @@ extern int64 usher_projection_replay(int32 id, int64 after, int64 upto, int64 ma
 extern void usher_projection_barrier_for(int32 id, bool exclusive);
 extern void usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args);
 extern void usher_projection_run_reset(int32 id);
-extern Oid	usher_catalog_projections(void);
+extern Oid usher_catalog_projections(void);
 
 /* ---- event.c ---- */
 extern HeapTuple usher_event_form(TupleTableSlot *log_slot);
@@ -277,10 +295,11 @@ extern Datum usher_event_datum(TupleTableSlot *log_slot);
 extern TupleTableSlot *usher_log_slot(const struct TupleTableSlotOps *ops);
 
 /* ---- reader.c ---- */
-typedef bool (*UsherVisit) (TupleTableSlot *slot, void *arg);	/* false: stop */
+typedef bool (*UsherVisit)(TupleTableSlot *slot, void *arg); /* false: stop */
 
-extern bool usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
-								 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped);
+extern bool usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot,
+								 ScanKey keys, int nkeys, ScanDirection direction, UsherVisit visit,
+								 void *arg, bool *dropped);
 extern void usher_read_positions(int64 after, int64 upto, UsherVisit visit, void *arg);
 extern void usher_look_positions(int64 after, int64 upto, UsherVisit visit, void *arg);
 extern void usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto,
@@ -297,4 +316,4 @@ extern void usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes);
 extern void usher_wait_end(void);
 extern int64 usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern);
 
-#endif							/* USHER_LOG_H */
+#endif /* USHER_LOG_H */

@@ -23,13 +23,13 @@
 static TimestampTz
 made_at(const pg_uuid_t *id)
 {
-	uint64		ms = 0;
-	uint64		fraction = (uint64) (id->data[6] & 0x0f) << 8 | id->data[7];
+	uint64 ms = 0;
+	uint64 fraction = (uint64) (id->data[6] & 0x0f) << 8 | id->data[7];
 
 	for (int i = 0; i < 6; i++)
 		ms = ms << 8 | id->data[i];
 	return (TimestampTz) (ms * 1000 + fraction * 1000 / 4096) -
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
 /* Whether the time in a generated id leads to an event that was recorded then. */
@@ -45,11 +45,11 @@ usher_id_near(const pg_uuid_t *id, TimestampTz recorded_at)
 static TimestampTz
 first_recorded_at(Relation rel, Oid index_oid)
 {
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Relation index = index_open(index_oid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 0);
 	TimestampTz first = DT_NOEND;
-	bool		isnull;
+	bool isnull;
 
 	index_rescan(scan, NULL, 0, NULL, 0);
 	if (index_getnext_slot(scan, ForwardScanDirection, slot))
@@ -64,20 +64,20 @@ first_recorded_at(Relation rel, Oid index_oid)
 static TupleTableSlot *
 find_in_partition(Relation rel, Oid index_oid, int32 tenant_id, const pg_uuid_t *id)
 {
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Relation index = index_open(index_oid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 2);
 	ScanKeyData keys[2];
 	TupleTableSlot *found = NULL;
-	int64		newest = 0;
-	bool		isnull;
+	int64 newest = 0;
+	bool isnull;
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	index_rescan(scan, keys, 2, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
-		int64		position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
+		int64 position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
 
 		if (position < newest)
 			continue;
@@ -97,19 +97,21 @@ find_in_partition(Relation rel, Oid index_oid, int32 tenant_id, const pg_uuid_t 
  * time (as partitions go); newest partition first.
  */
 bool
-usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before, TupleTableSlot **slot)
+usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before,
+					TupleTableSlot **slot)
 {
-	int64		behind = PG_INT64_MAX;	/* partitions from here on have been looked into */
+	int64 behind = PG_INT64_MAX; /* partitions from here on have been looked into */
 
 	*slot = NULL;
 	if (!RecoveryInProgress())
-		behind = usher_position_next(usher_db()) + 1;	/* partitions ahead of the counter are empty */
+		behind = usher_position_next(usher_db()) +
+				 1; /* partitions ahead of the counter are empty */
 	while (*slot == NULL)
 	{
 		UsherCatalog *cat = usher_catalog();
-		int			i = usher_partition_index(cat, behind - 1);
-		Relation	rel;
-		bool		old = false;
+		int i = usher_partition_index(cat, behind - 1);
+		Relation rel;
+		bool old = false;
 
 		if (i == cat->npartitions || cat->partitions[i].from >= behind)
 			i--;
@@ -117,7 +119,7 @@ usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before
 			break;
 		rel = usher_partition_open(&cat->partitions[i], AccessShareLock);
 		if (rel == NULL)
-			continue;			/* removed or rewritten: the list is made anew */
+			continue; /* removed or rewritten: the list is made anew */
 		behind = cat->partitions[i].from;
 		*slot = find_in_partition(rel, cat->partitions[i].indexes[INDEX_ID], tenant_id, id);
 		if (*slot == NULL && !TIMESTAMP_IS_NOBEGIN(not_before))
@@ -133,16 +135,16 @@ usher_event_id_find(int32 tenant_id, const pg_uuid_t *id, TimestampTz not_before
 
 typedef struct Probe
 {
-	bool		found;
-	int64		position;
+	bool found;
+	int64 position;
 	TimestampTz recorded_at;
 } Probe;
 
 static bool
 probe_visit(TupleTableSlot *slot, void *arg)
 {
-	Probe	   *probe = arg;
-	bool		isnull;
+	Probe *probe = arg;
+	bool isnull;
 
 	probe->found = true;
 	probe->position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
@@ -155,10 +157,10 @@ static Probe
 probe_at(int64 partition_from, int64 position)
 {
 	UsherCatalog *cat = usher_catalog();
-	int			i = usher_partition_index(cat, partition_from);
-	Probe		probe = {0};
+	int i = usher_partition_index(cat, partition_from);
+	Probe probe = {0};
 	ScanKeyData key;
-	bool		dropped;
+	bool dropped;
 
 	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(position));
 	if (i < cat->npartitions)
@@ -172,14 +174,12 @@ static int64
 first_position_at(TimestampTz time)
 {
 	UsherCatalog *cat = usher_catalog();
-	int			i = cat->npartitions - 1;
-	int64		from,
-				low,
-				high;
+	int i = cat->npartitions - 1;
+	int64 from, low, high;
 
 	for (; i > 0; i--)
 	{
-		Probe		first = probe_at(cat->partitions[i].from, 0);
+		Probe first = probe_at(cat->partitions[i].from, 0);
 
 		cat = usher_catalog();
 		i = Min(i, cat->npartitions - 1);
@@ -192,8 +192,8 @@ first_position_at(TimestampTz time)
 	high = cat->partitions[i].to;
 	while (low < high)
 	{
-		int64		middle = low + (high - low) / 2;
-		Probe		probe = probe_at(from, middle);
+		int64 middle = low + (high - low) / 2;
+		Probe probe = probe_at(from, middle);
 
 		if (probe.found && probe.recorded_at < time)
 			low = probe.position + 1;
@@ -205,7 +205,7 @@ first_position_at(TimestampTz time)
 
 typedef struct Search
 {
-	int32		tenant_id;
+	int32 tenant_id;
 	const pg_uuid_t *id;
 	TimestampTz until;
 	TupleTableSlot *found;
@@ -214,8 +214,8 @@ typedef struct Search
 static bool
 search_visit(TupleTableSlot *slot, void *arg)
 {
-	Search	   *search = arg;
-	bool		isnull;
+	Search *search = arg;
+	bool isnull;
 
 	if (DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull)) > search->until)
 		return false;
@@ -232,7 +232,7 @@ bool
 usher_event_id_find_generated(int32 tenant_id, const pg_uuid_t *id, TupleTableSlot **slot)
 {
 	TimestampTz made = made_at(id);
-	Search		search = {tenant_id, id, made + ID_NEAR_US, NULL};
+	Search search = {tenant_id, id, made + ID_NEAR_US, NULL};
 
 	if ((id->data[6] & 0xf0) != 0x70)
 		return false;

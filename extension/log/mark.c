@@ -19,7 +19,7 @@
 static Form_pg_sequence_data
 cell_of(Page page)
 {
-	ItemId		item = PageGetItemId(page, FirstOffsetNumber);
+	ItemId item = PageGetItemId(page, FirstOffsetNumber);
 	HeapTupleHeader tuple = (HeapTupleHeader) PageGetItem(page, item);
 
 	Ensure(ItemIdIsNormal(item), "a durable mark has no row");
@@ -30,9 +30,9 @@ cell_of(Page page)
 int64
 usher_mark_get(Relation rel)
 {
-	Buffer		buffer = ReadBuffer(rel, 0);
+	Buffer buffer = ReadBuffer(rel, 0);
 	Form_pg_sequence_data cell;
-	int64		value;
+	int64 value;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	cell = cell_of(BufferGetPage(buffer));
@@ -44,8 +44,8 @@ usher_mark_get(Relation rel)
 int64
 usher_mark_read(Oid relid)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	int64		value = usher_mark_get(rel);
+	Relation rel = relation_open(relid, AccessShareLock);
+	int64 value = usher_mark_get(rel);
 
 	relation_close(rel, AccessShareLock);
 	return value;
@@ -55,10 +55,10 @@ usher_mark_read(Oid relid)
 void
 usher_mark_set(Relation rel, int64 value, bool flush)
 {
-	Buffer		buffer = ReadBuffer(rel, 0);
+	Buffer buffer = ReadBuffer(rel, 0);
 	GenericXLogState *state;
 	Form_pg_sequence_data cell;
-	XLogRecPtr	lsn;
+	XLogRecPtr lsn;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(rel);
@@ -83,7 +83,7 @@ usher_mark_set(Relation rel, int64 value, bool flush)
 void
 usher_mark_write(Oid relid, int64 value, bool flush)
 {
-	Relation	rel = relation_open(relid, RowExclusiveLock);
+	Relation rel = relation_open(relid, RowExclusiveLock);
 
 	usher_mark_set(rel, value, flush);
 	relation_close(rel, RowExclusiveLock);

@@ -11,7 +11,7 @@
 typedef struct Filled
 {
 	const char *key;
-	char	  **setting;
+	char **setting;
 } Filled;
 
 static const Filled filled[] = {
@@ -46,7 +46,7 @@ find_key(Jsonb *object, const char *key)
 static void
 push_string(JsonbParseState **state, JsonbIteratorToken token, const char *s)
 {
-	JsonbValue	value = {.type = jbvString};
+	JsonbValue value = {.type = jbvString};
 
 	value.val.string.val = unconstify(char *, s);
 	value.val.string.len = strlen(s);
@@ -59,8 +59,8 @@ push_actor(JsonbParseState **state, const char *actor)
 {
 	if (actor[0] == '{')
 	{
-		Jsonb	   *object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(actor)));
-		JsonbValue	value = {.type = jbvBinary};
+		Jsonb *object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(actor)));
+		JsonbValue value = {.type = jbvBinary};
 
 		value.val.binary.data = &object->root;
 		value.val.binary.len = VARSIZE(object) - VARHDRSZ;
@@ -78,8 +78,8 @@ Jsonb *
 usher_metadata_fill(Jsonb *given)
 {
 	JsonbParseState *state = NULL;
-	Jsonb	   *additions;
-	bool		any = false;
+	Jsonb *additions;
+	bool any = false;
 
 	for (int i = 0; i < (int) lengthof(filled); i++)
 	{
@@ -99,14 +99,15 @@ usher_metadata_fill(Jsonb *given)
 	if (!any)
 		return given;
 	additions = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(given), JsonbPGetDatum(additions)));
+	return DatumGetJsonbP(
+		DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(given), JsonbPGetDatum(additions)));
 }
 
 /* Whether `stored` is what `given` became: equal but for keys that a session filled in. */
 bool
 usher_metadata_same(Jsonb *given, Jsonb *stored)
 {
-	Datum		rest = JsonbPGetDatum(stored);
+	Datum rest = JsonbPGetDatum(stored);
 
 	for (int i = 0; i < (int) lengthof(filled); i++)
 		if (!find_key(given, filled[i].key))

@@ -19,24 +19,24 @@
 
 typedef struct IdKey
 {
-	int32		tenant_id;
-	pg_uuid_t	id;
+	int32 tenant_id;
+	pg_uuid_t id;
 } IdKey;
 
 typedef struct IdEntry
 {
-	IdKey		key;
-	int			pending;
-	char		status;
+	IdKey key;
+	int pending;
+	char status;
 } IdEntry;
 
-#define SH_PREFIX ids
-#define SH_ELEMENT_TYPE IdEntry
-#define SH_KEY_TYPE IdKey
-#define SH_KEY key
+#define SH_PREFIX          ids
+#define SH_ELEMENT_TYPE    IdEntry
+#define SH_KEY_TYPE        IdKey
+#define SH_KEY             key
 #define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) &(k), sizeof(IdKey))
 #define SH_EQUAL(tb, a, b) (memcmp(&(a), &(b), sizeof(IdKey)) == 0)
-#define SH_SCOPE static inline
+#define SH_SCOPE           static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
@@ -45,27 +45,25 @@ typedef struct IdEntry
 typedef struct Mark
 {
 	SubTransactionId subid;
-	int			start;
+	int start;
 } Mark;
 
 static struct
 {
 	MemoryContext context;
 	UsherPending *pending;
-	int			n,
-				size;
-	Mark	   *marks;
-	int			nmarks,
-				marks_size;
-	ids_hash   *given_ids;
+	int n, size;
+	Mark *marks;
+	int nmarks, marks_size;
+	ids_hash *given_ids;
 	UsherCommitted types[USHER_COMMITTED_MAX];
-	int			ntypes;
-	Size		bytes;			/* of tuples in memory */
-	BufFile    *file;
-	int			file_end;
-	off_t		offset_end;
-	bool		spilling;		/* stays set when it failed: the file is not to be trusted */
-	bool		sealed;			/* flushing has begun */
+	int ntypes;
+	Size bytes; /* of tuples in memory */
+	BufFile *file;
+	int file_end;
+	off_t offset_end;
+	bool spilling; /* stays set when it failed: the file is not to be trusted */
+	bool sealed; /* flushing has begun */
 } outbox;
 
 MemoryContext
@@ -73,7 +71,8 @@ usher_outbox_context(void)
 {
 	if (outbox.context == NULL)
 	{
-		outbox.context = AllocSetContextCreate(TopTransactionContext, "usher outbox", ALLOCSET_DEFAULT_SIZES);
+		outbox.context = AllocSetContextCreate(TopTransactionContext, "usher outbox",
+											   ALLOCSET_DEFAULT_SIZES);
 	}
 	return outbox.context;
 }
@@ -118,8 +117,8 @@ usher_outbox_seal(void)
 UsherPending *
 usher_outbox_find(int32 tenant_id, const pg_uuid_t *id)
 {
-	IdKey		key = {tenant_id, *id};
-	IdEntry    *entry = outbox.given_ids ? ids_lookup(outbox.given_ids, key) : NULL;
+	IdKey key = {tenant_id, *id};
+	IdEntry *entry = outbox.given_ids ? ids_lookup(outbox.given_ids, key) : NULL;
 
 	return entry ? &outbox.pending[entry->pending] : NULL;
 }
@@ -130,7 +129,7 @@ committed_type(int32 tenant_id, const text *type)
 {
 	UsherCommitted *t;
 	const char *name = VARDATA_ANY(type);
-	int			len = VARSIZE_ANY_EXHDR(type);
+	int len = VARSIZE_ANY_EXHDR(type);
 
 	for (int i = 0; i < outbox.ntypes; i++)
 	{
@@ -187,7 +186,7 @@ spill(void)
 HeapTuple
 usher_outbox_tuple(UsherPending *p)
 {
-	HeapTuple	tuple = p->tuple;
+	HeapTuple tuple = p->tuple;
 
 	if (tuple != NULL)
 		return tuple;
@@ -205,15 +204,16 @@ usher_outbox_tuple(UsherPending *p)
 static HeapTuple
 form_tuple(const UsherEvent *event, int64 version)
 {
-	Datum		values[LOG_NATTS];
-	bool		nulls[LOG_NATTS] = {0};
+	Datum values[LOG_NATTS];
+	bool nulls[LOG_NATTS] = {0};
 	const text *key = event->stream ? event->stream->name : event->key;
 
 	values[LOG_POSITION - 1] = Int64GetDatum(0);
 	values[LOG_RECORDED_AT - 1] = TimestampTzGetDatum(0);
 	values[LOG_ID - 1] = UUIDPGetDatum(&event->id);
 	values[LOG_TENANT_ID - 1] = Int32GetDatum(event->tenant_id);
-	values[LOG_SLOT - 1] = Int32GetDatum(hash_bytes((unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) % USHER_SLOTS);
+	values[LOG_SLOT - 1] = Int32GetDatum(
+		hash_bytes((unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) % USHER_SLOTS);
 	values[LOG_FLAGS - 1] = Int32GetDatum(event->flags);
 	values[LOG_VERSION - 1] = Int64GetDatum(version);
 	values[LOG_STREAM - 1] = PointerGetDatum(event->stream ? event->stream->name : NULL);
@@ -223,7 +223,8 @@ form_tuple(const UsherEvent *event, int64 version)
 	values[LOG_KEY - 1] = PointerGetDatum(event->key);
 	values[LOG_DATA - 1] = PointerGetDatum(event->data);
 	values[LOG_METADATA - 1] = PointerGetDatum(event->metadata);
-	nulls[LOG_VERSION - 1] = nulls[LOG_STREAM - 1] = nulls[LOG_CATEGORY - 1] = event->stream == NULL;
+	nulls[LOG_VERSION - 1] = nulls[LOG_STREAM - 1] = nulls[LOG_CATEGORY - 1] = event->stream ==
+																			   NULL;
 	nulls[LOG_TOPIC - 1] = event->topic == NULL;
 	nulls[LOG_KEY - 1] = event->key == NULL;
 	return heap_form_tuple(usher_catalog()->log_desc, values, nulls);
@@ -238,12 +239,11 @@ mark_subtransaction(void)
 		return;
 	if (outbox.nmarks == outbox.marks_size)
 	{
-		int			size = Max(8, outbox.marks_size * 2);
+		int size = Max(8, outbox.marks_size * 2);
 
-		outbox.marks = outbox.marks
-			? repalloc(outbox.marks, size * sizeof(Mark))
-			: MemoryContextAlloc(outbox.context, size * sizeof(Mark));
-		outbox.marks_size = size;	/* not before: the allocation may fail in a savepoint */
+		outbox.marks = outbox.marks ? repalloc(outbox.marks, size * sizeof(Mark))
+									: MemoryContextAlloc(outbox.context, size * sizeof(Mark));
+		outbox.marks_size = size; /* not before: the allocation may fail in a savepoint */
 	}
 	outbox.marks[outbox.nmarks].subid = subid;
 	outbox.marks[outbox.nmarks++].start = outbox.n;
@@ -252,8 +252,8 @@ mark_subtransaction(void)
 static void
 remember_given_id(const UsherEvent *event, int pending)
 {
-	IdKey		key = {event->tenant_id, event->id};
-	bool		found;
+	IdKey key = {event->tenant_id, event->id};
+	bool found;
 
 	if (outbox.given_ids == NULL)
 		outbox.given_ids = ids_create(outbox.context, 16, NULL);
@@ -268,10 +268,9 @@ usher_outbox_add(const UsherEvent *event)
 	UsherPending *p;
 
 	if (outbox.sealed)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_APPEND_AFTER_FLUSH),
-				 errmsg("cannot append an event while the transaction commits"),
-				 errhint("pg_usher must stand first in shared_preload_libraries.")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_APPEND_AFTER_FLUSH),
+						errmsg("cannot append an event while the transaction commits"),
+						errhint("pg_usher must stand first in shared_preload_libraries.")));
 	check_spilled();
 	if (outbox.n >= usher_max_transaction_events)
 		ereport(ERROR,
@@ -280,11 +279,10 @@ usher_outbox_add(const UsherEvent *event)
 				 errhint("Commit in smaller parts, or raise usher.max_transaction_events.")));
 	if (outbox.n == outbox.size)
 	{
-		int			size = Max(16, outbox.size * 2);
+		int size = Max(16, outbox.size * 2);
 
-		outbox.pending = outbox.pending
-			? repalloc_huge(outbox.pending, size * sizeof(UsherPending))
-			: palloc(size * sizeof(UsherPending));
+		outbox.pending = outbox.pending ? repalloc_huge(outbox.pending, size * sizeof(UsherPending))
+										: palloc(size * sizeof(UsherPending));
 		outbox.size = size;
 	}
 	mark_subtransaction();
@@ -315,7 +313,7 @@ usher_outbox_add(const UsherEvent *event)
 void
 usher_outbox_subcommit(SubTransactionId from, SubTransactionId to)
 {
-	Mark	   *top = outbox.nmarks > 0 ? &outbox.marks[outbox.nmarks - 1] : NULL;
+	Mark *top = outbox.nmarks > 0 ? &outbox.marks[outbox.nmarks - 1] : NULL;
 
 	if (top == NULL || top->subid != from)
 		return;
@@ -328,7 +326,7 @@ usher_outbox_subcommit(SubTransactionId from, SubTransactionId to)
 void
 usher_outbox_subabort(SubTransactionId subid)
 {
-	int			start;
+	int start;
 
 	if (outbox.nmarks == 0 || outbox.marks[outbox.nmarks - 1].subid != subid)
 		return;
@@ -344,7 +342,7 @@ usher_outbox_subabort(SubTransactionId subid)
 		}
 		if (p->id_given)
 		{
-			IdKey		key = {p->tenant_id, p->id};
+			IdKey key = {p->tenant_id, p->id};
 
 			ids_delete(outbox.given_ids, key);
 		}

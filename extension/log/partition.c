@@ -23,7 +23,7 @@ static int64
 partitions_end(UsherCatalog *cat, int64 next)
 {
 	return cat->npartitions > 0 ? cat->partitions[cat->npartitions - 1].to
-		: (next - 1) / usher_partition_size * usher_partition_size + 1;
+								: (next - 1) / usher_partition_size * usher_partition_size + 1;
 }
 
 /* How far the partitions should reach for a position to have enough empty ones behind it. */
@@ -38,12 +38,12 @@ bool
 usher_partition_make(UsherDb *db)
 {
 	static const char sql[] = "SELECT usher.make_partition($1, $2)";
-	Oid			types[2] = {INT8OID, INT8OID};
-	Datum		args[2];
+	Oid types[2] = {INT8OID, INT8OID};
+	Datum args[2];
 	UsherCatalog *cat = usher_catalog();
-	int64		next = usher_position_next(db);
-	int64		end = partitions_end(cat, next);
-	int64		wanted = (int64) pg_atomic_read_u64(&db->wanted);
+	int64 next = usher_position_next(db);
+	int64 end = partitions_end(cat, next);
+	int64 wanted = (int64) pg_atomic_read_u64(&db->wanted);
 
 	if (wanted == 0 || (cat->npartitions > 0 && end > reach_for(Max(wanted, next))))
 		return false;
@@ -51,9 +51,8 @@ usher_partition_make(UsherDb *db)
 	args[1] = Int64GetDatum(end + usher_partition_size);
 	SPI_connect();
 	if (SPI_execute_with_args(sql, 2, types, args, NULL, false, 0) != SPI_OK_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_PARTITION_MISSING),
-				 errmsg("could not make a partition of the log")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_PARTITION_MISSING),
+						errmsg("could not make a partition of the log")));
 	SPI_finish();
 	return true;
 }
@@ -61,7 +60,7 @@ usher_partition_make(UsherDb *db)
 static void
 want(UsherDb *db, int64 upto)
 {
-	uint64		wanted = pg_atomic_read_u64(&db->wanted);
+	uint64 wanted = pg_atomic_read_u64(&db->wanted);
 
 	while (wanted < (uint64) upto && !pg_atomic_compare_exchange_u64(&db->wanted, &wanted, upto))
 		;
@@ -73,8 +72,8 @@ want(UsherDb *db, int64 upto)
 static bool
 log_is_ours_alone(UsherCatalog *cat)
 {
-	Relation	log = table_open(cat->log, AccessShareLock);
-	bool		ours = log->rd_createSubid != InvalidSubTransactionId;
+	Relation log = table_open(cat->log, AccessShareLock);
+	bool ours = log->rd_createSubid != InvalidSubTransactionId;
 
 	table_close(log, AccessShareLock);
 	return ours;
@@ -103,10 +102,12 @@ wait_until_made(UsherDb *db, int64 upto)
 		if (GetCurrentTimestamp() > deadline)
 		{
 			ConditionVariableCancelSleep();
-			ereport(ERROR,
-					(errcode(ERRCODE_USHER_PARTITION_MISSING),
-					 errmsg("the log has no partition for position %lld", (long long) upto),
-					 errhint("The pg_usher worker of this database makes them: see the server log, and whether max_worker_processes is exhausted.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_USHER_PARTITION_MISSING),
+				 errmsg("the log has no partition for position %lld", (long long) upto),
+				 errhint(
+					 "The pg_usher worker of this database makes them: see the server log, and whether max_worker_processes is exhausted.")));
 		}
 	}
 	ConditionVariableCancelSleep();
@@ -139,8 +140,8 @@ usher_partitions_lock(UsherDb *db, int64 from, int64 upto)
 	usher_partitions_require(db, upto);
 	while (from <= upto)
 	{
-		UsherCatalog *cat = usher_catalog();	/* anew: taking a lock may have changed the list */
-		int			i = usher_partition_index(cat, from);
+		UsherCatalog *cat = usher_catalog(); /* anew: taking a lock may have changed the list */
+		int i = usher_partition_index(cat, from);
 
 		if (i == cat->npartitions)
 			break;
@@ -157,7 +158,7 @@ usher_partitions_lock(UsherDb *db, int64 from, int64 upto)
 void
 usher_partitions_look_ahead(void)
 {
-	UsherDb    *db = usher_db();
+	UsherDb *db = usher_db();
 
 	usher_partitions_require(db, usher_position_next(db) + USHER_POSITION_SLACK);
 }

@@ -21,7 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-static UsherDb *my_db;			/* last result of usher_db */
+static UsherDb *my_db; /* last result of usher_db */
 
 /* Of another incarnation of this database's log, or of a database that is gone. */
 static bool
@@ -46,23 +46,22 @@ db_find(Oid log)
 static UsherDb *
 db_entry(Oid log)
 {
-	UsherDb    *known = db_find(log);
-	UsherDb    *reusable = NULL;
+	UsherDb *known = db_find(log);
+	UsherDb *reusable = NULL;
 
 	if (known)
 		return known;
 	for (int i = 0; i < usher_shared->ndbs; i++)
 	{
-		UsherDb    *db = &usher_shared->dbs[i];
+		UsherDb *db = &usher_shared->dbs[i];
 
 		if (reusable == NULL && (!OidIsValid(db->dboid) || entry_is_stale(db)))
 			reusable = db;
 	}
 	if (reusable == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_TOO_MANY_DATABASES),
-				 errmsg("more than %d databases have an event log", usher_shared->ndbs),
-				 errhint("Raise usher.max_databases and restart the server.")));
+		ereport(ERROR, (errcode(ERRCODE_USHER_TOO_MANY_DATABASES),
+						errmsg("more than %d databases have an event log", usher_shared->ndbs),
+						errhint("Raise usher.max_databases and restart the server.")));
 	reusable->loaded = false;
 	pg_atomic_write_u64(&reusable->next, 0);
 	pg_atomic_write_u64(&reusable->mark, 0);
@@ -80,17 +79,17 @@ db_entry(Oid log)
  */
 typedef struct Marks
 {
-	Relation	position;
-	Relation	timeline;
-	bool		any;			/* positions had been given before */
-	TimestampTz newest;			/* and the last event's time */
+	Relation position;
+	Relation timeline;
+	bool any; /* positions had been given before */
+	TimestampTz newest; /* and the last event's time */
 } Marks;
 
 static void
 marks_open(Marks *marks)
 {
 	UsherCatalog *cat = usher_catalog();
-	Oid			timeline = cat->timeline_mark;
+	Oid timeline = cat->timeline_mark;
 
 	marks->position = relation_open(cat->position_mark, RowExclusiveLock);
 	marks->timeline = relation_open(timeline, RowExclusiveLock);
@@ -109,9 +108,9 @@ marks_close(Marks *marks)
 static void
 db_load(UsherDb *db, const Marks *marks)
 {
-	int64		mark = usher_mark_get(marks->position);
-	int64		timeline = usher_mark_get(marks->timeline);
-	int64		current = GetWALInsertionTimeLine();
+	int64 mark = usher_mark_get(marks->position);
+	int64 timeline = usher_mark_get(marks->timeline);
+	int64 current = GetWALInsertionTimeLine();
 
 	if (timeline != current)
 	{
@@ -123,7 +122,7 @@ db_load(UsherDb *db, const Marks *marks)
 	pg_atomic_write_u64(&db->mark, mark);
 	pg_atomic_write_u64(&db->next, mark + 1);
 	if (!marks->any)
-		return;					/* nothing given yet, or a dump is being restored: look again next time */
+		return; /* nothing given yet, or a dump is being restored: look again next time */
 	db->last_recorded_at = marks->newest;
 	pg_write_barrier();
 	db->loaded = true;
@@ -133,10 +132,11 @@ UsherDb *
 usher_db(void)
 {
 	UsherCatalog *cat = usher_catalog();
-	Marks		marks;
-	bool		primary;
+	Marks marks;
+	bool primary;
 
-	if (likely(my_db != NULL && my_db->log_relid == cat->log && my_db->dboid == MyDatabaseId && my_db->loaded))
+	if (likely(my_db != NULL && my_db->log_relid == cat->log && my_db->dboid == MyDatabaseId &&
+			   my_db->loaded))
 		return my_db;
 
 	LWLockAcquire(usher_shared->lock, LW_SHARED);
@@ -172,8 +172,8 @@ usher_position_next(UsherDb *db)
 void
 usher_positions_reserve(UsherDb *db, int64 n)
 {
-	int64		mark;
-	Marks		marks;
+	int64 mark;
+	Marks marks;
 
 	if ((int64) (pg_atomic_read_u64(&db->next) + n - 1) <= (int64) pg_atomic_read_u64(&db->mark))
 		return;
@@ -200,13 +200,13 @@ usher_positions_reserve(UsherDb *db, int64 n)
 int64
 usher_positions_take(UsherDb *db, int64 n, TimestampTz *recorded_at)
 {
-	UsherSlot  *slot = usher_my_slot();
+	UsherSlot *slot = usher_my_slot();
 
 	Ensure(pg_atomic_read_u64(&slot->first) == 0, "positions taken twice");
 	for (;;)
 	{
 		TimestampTz now;
-		uint64		first;
+		uint64 first;
 
 		usher_positions_reserve(db, n);
 		SpinLockAcquire(&db->mutex);
@@ -214,7 +214,7 @@ usher_positions_take(UsherDb *db, int64 n, TimestampTz *recorded_at)
 		if (first + n - 1 > pg_atomic_read_u64(&db->mark))
 		{
 			SpinLockRelease(&db->mutex);
-			continue;			/* others were faster: reserve again */
+			continue; /* others were faster: reserve again */
 		}
 		slot->db = db;
 		pg_atomic_write_u64(&slot->first, first);
@@ -241,13 +241,13 @@ usher_positions_release(void)
 int64
 usher_stable_position_of(UsherDb *db)
 {
-	uint64		stable = pg_atomic_read_u64(&db->next);
+	uint64 stable = pg_atomic_read_u64(&db->next);
 
 	pg_memory_barrier();
 	for (int i = 0; i < usher_shared->nslots; i++)
 	{
-		UsherSlot  *slot = &usher_shared->slots[i];
-		uint64		first = pg_atomic_read_u64(&slot->first);
+		UsherSlot *slot = &usher_shared->slots[i];
+		uint64 first = pg_atomic_read_u64(&slot->first);
 
 		if (first != 0 && first < stable && slot->db == db)
 			stable = first;
@@ -264,7 +264,7 @@ usher_stable_position_of(UsherDb *db)
 int64
 usher_stable(XLogRecPtr *lsn)
 {
-	int64		stable;
+	int64 stable;
 
 	if (RecoveryInProgress())
 	{

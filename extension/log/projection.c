@@ -28,27 +28,33 @@
 
 enum
 {
-	PROJECTION_ID = 1, PROJECTION_TENANT_ID, PROJECTION_NAME, PROJECTION_PATTERN, PROJECTION_HANDLER,
-	PROJECTION_RESET, PROJECTION_OWNER, PROJECTION_STATE
+	PROJECTION_ID = 1,
+	PROJECTION_TENANT_ID,
+	PROJECTION_NAME,
+	PROJECTION_PATTERN,
+	PROJECTION_HANDLER,
+	PROJECTION_RESET,
+	PROJECTION_OWNER,
+	PROJECTION_STATE
 };
 
 typedef struct Projection
 {
-	int32		id;
-	int32		tenant_id;
-	char	   *name;
-	char	   *pattern;
-	char	   *handler_name;
-	char	   *reset_name;		/* NULL: none */
-	Oid			owner;
-	bool		live;
-	FmgrInfo	handler;		/* fn_oid InvalidOid: not looked up yet */
+	int32 id;
+	int32 tenant_id;
+	char *name;
+	char *pattern;
+	char *handler_name;
+	char *reset_name; /* NULL: none */
+	Oid owner;
+	bool live;
+	FmgrInfo handler; /* fn_oid InvalidOid: not looked up yet */
 } Projection;
 
 static Projection *projections;
-static int	nprojections;
+static int nprojections;
 static bool valid;
-static uint64 changes;			/* invalidations so far */
+static uint64 changes; /* invalidations so far */
 static MemoryContext context;
 static bool callback_registered;
 
@@ -73,8 +79,8 @@ function_changed(Datum arg, int cacheid, uint32 hashvalue)
 static void
 load_one(Projection *p, HeapTuple tuple, TupleDesc desc)
 {
-	bool		isnull;
-	Datum		reset;
+	bool isnull;
+	Datum reset;
 
 	memset(p, 0, sizeof(*p));
 	p->id = DatumGetInt32(heap_getattr(tuple, PROJECTION_ID, desc, &isnull));
@@ -85,7 +91,8 @@ load_one(Projection *p, HeapTuple tuple, TupleDesc desc)
 	reset = heap_getattr(tuple, PROJECTION_RESET, desc, &isnull);
 	p->reset_name = isnull ? NULL : TextDatumGetCString(reset);
 	p->owner = DatumGetObjectId(heap_getattr(tuple, PROJECTION_OWNER, desc, &isnull));
-	p->live = strcmp(TextDatumGetCString(heap_getattr(tuple, PROJECTION_STATE, desc, &isnull)), "live") == 0;
+	p->live = strcmp(TextDatumGetCString(heap_getattr(tuple, PROJECTION_STATE, desc, &isnull)),
+					 "live") == 0;
 }
 
 /* In the order of their registration. */
@@ -98,15 +105,13 @@ compare_ids(const void *a, const void *b)
 static void
 load(void)
 {
-	Relation	rel;
+	Relation rel;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	MemoryContext old,
-				fresh;
+	HeapTuple tuple;
+	MemoryContext old, fresh;
 	Projection *list;
-	uint64		seen;
-	int			n = 0,
-				size = 8;
+	uint64 seen;
+	int n = 0, size = 8;
 
 	if (!callback_registered)
 	{
@@ -115,7 +120,7 @@ load(void)
 		callback_registered = true;
 	}
 	fresh = AllocSetContextCreate(TopMemoryContext, "usher projections", ALLOCSET_SMALL_SIZES);
-	seen = changes;				/* when another comes while we read, it is loaded again */
+	seen = changes; /* when another comes while we read, it is loaded again */
 	rel = table_open(usher_catalog()->projections, AccessShareLock);
 	old = MemoryContextSwitchTo(fresh);
 	list = palloc_array(Projection, size);
@@ -143,9 +148,9 @@ static Oid
 function_named(Projection *p, const char *name, int nargs_wanted)
 {
 	LOCAL_FCINFO(fcinfo, 1);
-	Datum		oid;
-	Oid		   *args;
-	int			nargs;
+	Datum oid;
+	Oid *args;
+	int nargs;
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = CStringGetTextDatum(name);
@@ -181,15 +186,15 @@ find_handler(Projection *p)
 void
 usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
 {
-	Oid			user;
-	int			sec_context,
-				nest_level;
+	Oid user;
+	int sec_context, nest_level;
 	LOCAL_FCINFO(fcinfo, 2);
 
 	Ensure(nargs <= 2, "a hook with too many arguments");
 	GetUserIdAndSecContext(&user, &sec_context);
 	if (user != owner)
-		SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
+										  SECURITY_RESTRICTED_OPERATION);
 	nest_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -208,20 +213,21 @@ usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
 static void
 handler_context(void *name)
 {
-	errcontext("inline projection \"%s\", called with search_path = pg_catalog, pg_temp", (char *) name);
+	errcontext("inline projection \"%s\", called with search_path = pg_catalog, pg_temp",
+			   (char *) name);
 }
 
 static void
 call_handler(Projection *p, Datum event)
 {
-	FmgrInfo	handler;
+	FmgrInfo handler;
 
 	ErrorContextCallback context_of = {error_context_stack, handler_context, pstrdup(p->name)};
 
 	if (!OidIsValid(p->handler.fn_oid))
 		find_handler(p);
 	error_context_stack = &context_of;
-	handler = p->handler;		/* the cache may be rebuilt while it runs */
+	handler = p->handler; /* the cache may be rebuilt while it runs */
 	handler.fn_mcxt = CurrentMemoryContext; /* and what the call keeps must go with it */
 	usher_call_as(p->owner, &handler, 1, &event);
 	error_context_stack = context_of.previous;
@@ -240,7 +246,7 @@ find_projection(int32 id)
 static List *
 matching(int32 tenant_id, const text *type)
 {
-	List	   *ids = NIL;
+	List *ids = NIL;
 
 	for (int i = 0; i < nprojections; i++)
 		if (projections[i].tenant_id == tenant_id &&
@@ -253,9 +259,9 @@ matching(int32 tenant_id, const text *type)
 void
 usher_project_event(const UsherPending *pending, const text *type)
 {
-	List	   *ids;
-	ListCell   *lc;
-	Datum		event;
+	List *ids;
+	ListCell *lc;
+	Datum event;
 	TupleTableSlot *slot;
 
 	if (!valid)
@@ -297,9 +303,8 @@ known_projection(int32 id)
 		load();
 	p = find_projection(id);
 	if (p == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_UNKNOWN_PROJECTION),
-				 errmsg("projection %d does not exist", id)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_UNKNOWN_PROJECTION),
+						errmsg("projection %d does not exist", id)));
 	return p;
 }
 
@@ -310,7 +315,7 @@ known_projection(int32 id)
 void
 usher_projection_barrier_for(int32 id, bool exclusive)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	if (exclusive)
 	{
@@ -323,26 +328,27 @@ usher_projection_barrier_for(int32 id, bool exclusive)
 
 typedef struct Replay
 {
-	int32		id;
-	int32		tenant_id;
+	int32 id;
+	int32 tenant_id;
 	const char *pattern;
-	int64		left;
-	int64		examined;
+	int64 left;
+	int64 examined;
 	MemoryContext scratch;
 } Replay;
 
 static bool
 replay_visit(TupleTableSlot *slot, void *arg)
 {
-	Replay	   *r = arg;
+	Replay *r = arg;
 	MemoryContext old;
-	bool		isnull;
-	text	   *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
+	bool isnull;
+	text *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
 	Projection *p;
 
 	r->examined = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
 	if (DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) != r->tenant_id ||
-		!usher_glob_match(r->pattern, strlen(r->pattern), VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)))
+		!usher_glob_match(r->pattern, strlen(r->pattern), VARDATA_ANY(type),
+						  VARSIZE_ANY_EXHDR(type)))
 		return true;
 	p = known_projection(r->id);
 	old = MemoryContextSwitchTo(r->scratch);
@@ -357,7 +363,7 @@ int64
 usher_projection_replay(int32 id, int64 after, int64 upto, int64 max)
 {
 	Projection *p = known_projection(id);
-	Replay		r = {id, p->tenant_id, pstrdup(p->pattern), max, after};
+	Replay r = {id, p->tenant_id, pstrdup(p->pattern), max, after};
 
 	r.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher replay", ALLOCSET_DEFAULT_SIZES);
 	usher_read_positions(after, upto, replay_visit, &r);
@@ -369,7 +375,7 @@ void
 usher_projection_run_reset(int32 id)
 {
 	Projection *p = known_projection(id);
-	FmgrInfo	reset;
+	FmgrInfo reset;
 
 	if (p->reset_name == NULL)
 		return;

@@ -31,8 +31,8 @@
 /* What a cursor follows: the whole log, or one category. */
 typedef struct Cursor
 {
-	int32		tenant_id;
-	const text *category;		/* NULL: the whole log */
+	int32 tenant_id;
+	const text *category; /* NULL: the whole log */
 } Cursor;
 
 static void check_not_removed(int64 after, int32 tenant_id, const text *category);
@@ -46,13 +46,13 @@ text_key(ScanKey key, AttrNumber column, const text *value)
 
 /* Scan a partition that is open and locked, and close it; false when `visit` asked to stop. */
 static bool
-scan_opened(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys, int nkeys, ScanDirection direction,
-			UsherVisit visit, void *arg)
+scan_opened(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys, int nkeys,
+			ScanDirection direction, UsherVisit visit, void *arg)
 {
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Relation index = index_open(index_oid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, nkeys);
-	bool		more = true;
+	bool more = true;
 
 	index_rescan(scan, keys, nkeys, NULL, 0);
 	while (more && index_getnext_slot(scan, direction, slot))
@@ -69,14 +69,14 @@ scan_opened(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys, int nk
 
 /* Scan one partition; false when `visit` asked to stop.  *dropped: it is gone. */
 bool
-usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys, int nkeys,
-					 ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
+usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapshot, ScanKey keys,
+					 int nkeys, ScanDirection direction, UsherVisit visit, void *arg, bool *dropped)
 {
-	Relation	rel = usher_partition_open(partition, AccessShareLock);
+	Relation rel = usher_partition_open(partition, AccessShareLock);
 
 	*dropped = rel == NULL;
 	return rel == NULL ||
-		scan_opened(rel, partition->indexes[kind], snapshot, keys, nkeys, direction, visit, arg);
+		   scan_opened(rel, partition->indexes[kind], snapshot, keys, nkeys, direction, visit, arg);
 }
 
 /*
@@ -90,27 +90,27 @@ usher_scan_partition(UsherPartition *partition, UsherIndex kind, Snapshot snapsh
  * with its survivors would look empty.
  */
 static void
-scan_positions(const Cursor *cursor, UsherIndex kind, ScanKey keys, int nkeys,
-			   int64 after, int64 upto, UsherVisit visit, void *arg)
+scan_positions(const Cursor *cursor, UsherIndex kind, ScanKey keys, int nkeys, int64 after,
+			   int64 upto, UsherVisit visit, void *arg)
 {
-	int64		at = after;		/* everything up to here has been visited */
-	bool		more = true;
+	int64 at = after; /* everything up to here has been visited */
+	bool more = true;
 
 	while (more && at < upto)
 	{
 		UsherCatalog *cat = usher_catalog();
-		int			i = usher_partition_index(cat, at + 1);
-		bool		any = i < cat->npartitions && cat->partitions[i].from <= upto;
-		Relation	rel = NULL;
-		int64		to = upto + 1;
-		Oid			index = InvalidOid;
-		Snapshot	snapshot;
+		int i = usher_partition_index(cat, at + 1);
+		bool any = i < cat->npartitions && cat->partitions[i].from <= upto;
+		Relation rel = NULL;
+		int64 to = upto + 1;
+		Oid index = InvalidOid;
+		Snapshot snapshot;
 
 		if (any)
 		{
 			rel = usher_partition_open(&cat->partitions[i], AccessShareLock);
 			if (rel == NULL)
-				continue;		/* the list is made anew */
+				continue; /* the list is made anew */
 			to = cat->partitions[i].to;
 			index = cat->partitions[i].indexes[kind];
 		}
@@ -156,17 +156,17 @@ usher_look_positions(int64 after, int64 upto, UsherVisit visit, void *arg)
 
 typedef struct CategoryVisit
 {
-	int32		tenant_id;
-	bool		any_limits;
-	UsherVisit	visit;
-	void	   *arg;
+	int32 tenant_id;
+	bool any_limits;
+	UsherVisit visit;
+	void *arg;
 } CategoryVisit;
 
 static bool
 any_limits(void)
 {
-	Relation	rel = table_open(usher_catalog()->limits, AccessShareLock);
-	bool		any = RelationGetNumberOfBlocks(rel) > 0;
+	Relation rel = table_open(usher_catalog()->limits, AccessShareLock);
+	bool any = RelationGetNumberOfBlocks(rel) > 0;
 
 	table_close(rel, AccessShareLock);
 	return any;
@@ -176,12 +176,13 @@ any_limits(void)
 static int64
 first_visible_version(int32 tenant_id, const text *stream, UsherStreamLimits *limits)
 {
-	int			flags;
+	int flags;
 
 	usher_stream_limits(tenant_id, stream, limits);
 	if (limits->max_count > 0)
 		limits->first_visible = Max(limits->first_visible,
-									usher_stream_head(tenant_id, stream, &flags) - limits->max_count + 1);
+									usher_stream_head(tenant_id, stream, &flags) -
+										limits->max_count + 1);
 	return limits->first_visible;
 }
 
@@ -192,12 +193,12 @@ visit_unless_hidden(TupleTableSlot *slot, void *arg)
 
 	if (c->any_limits)
 	{
-		bool		isnull;
+		bool isnull;
 		UsherStreamLimits limits;
-		text	   *stream = DatumGetTextPP(slot_getattr(slot, LOG_STREAM, &isnull));
+		text *stream = DatumGetTextPP(slot_getattr(slot, LOG_STREAM, &isnull));
 
 		if (DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull)) <
-			first_visible_version(c->tenant_id, stream, &limits) ||
+				first_visible_version(c->tenant_id, stream, &limits) ||
 			DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull)) < limits.not_before)
 			return true;
 	}
@@ -205,10 +206,11 @@ visit_unless_hidden(TupleTableSlot *slot, void *arg)
 }
 
 void
-usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, UsherVisit visit, void *arg)
+usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, UsherVisit visit,
+					void *arg)
 {
 	CategoryVisit c = {tenant_id, any_limits(), visit, arg};
-	Cursor		cursor = {tenant_id, category};
+	Cursor cursor = {tenant_id, category};
 	ScanKeyData keys[4];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
@@ -222,17 +224,17 @@ usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, Us
 
 typedef struct StreamVisit
 {
-	int64		left;			/* events still wanted */
+	int64 left; /* events still wanted */
 	TimestampTz not_before;
-	UsherVisit	visit;
-	void	   *arg;
+	UsherVisit visit;
+	void *arg;
 } StreamVisit;
 
 static bool
 visit_stream_event(TupleTableSlot *slot, void *arg)
 {
 	StreamVisit *s = arg;
-	bool		isnull;
+	bool isnull;
 
 	if (!TIMESTAMP_IS_NOBEGIN(s->not_before) &&
 		DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull)) != 0 &&
@@ -246,12 +248,13 @@ visit_stream_event(TupleTableSlot *slot, void *arg)
 
 /* Pending events of this transaction; they come behind all committed ones. */
 static bool
-visit_pending(int32 tenant_id, const text *stream, int64 from, int64 before, bool backwards, StreamVisit *s)
+visit_pending(int32 tenant_id, const text *stream, int64 from, int64 before, bool backwards,
+			  StreamVisit *s)
 {
 	UsherStream *locked = usher_stream_locked(tenant_id, stream);
-	int			n = usher_outbox_count();
+	int n = usher_outbox_count();
 	TupleTableSlot *slot;
-	bool		more = true;
+	bool more = true;
 
 	if (locked == NULL)
 		return true;
@@ -283,14 +286,14 @@ stream_snapshot(int64 partition_to, int64 stable)
 }
 
 static bool
-visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool backwards, StreamVisit *s)
+visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool backwards,
+				StreamVisit *s)
 {
-	int64	   *starts,
-			   *first_versions;
-	int			n = usher_stream_segments(tenant_id, stream, &starts, &first_versions);
-	int64		stable = n > 0 ? usher_stable(NULL) : 0;
+	int64 *starts, *first_versions;
+	int n = usher_stream_segments(tenant_id, stream, &starts, &first_versions);
+	int64 stable = n > 0 ? usher_stable(NULL) : 0;
 	ScanKeyData keys[4];
-	bool		more = true;
+	bool more = true;
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
 	text_key(&keys[1], 2, stream);
@@ -298,26 +301,28 @@ visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool ba
 	ScanKeyInit(&keys[3], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(before));
 	for (int k = 0; k < n && more;)
 	{
-		int			segment = backwards ? n - 1 - k : k;
+		int segment = backwards ? n - 1 - k : k;
 		UsherCatalog *cat = usher_catalog();
-		int			i = usher_partition_index(cat, starts[segment]);
+		int i = usher_partition_index(cat, starts[segment]);
 		UsherPartition *partition = i < cat->npartitions ? &cat->partitions[i] : NULL;
-		Relation	rel;
-		Snapshot	snapshot;
+		Relation rel;
+		Snapshot snapshot;
 
 		/* nothing of it here: it ends before `from`, begins at `before`, or was removed by retention */
-		if ((segment + 1 < n && first_versions[segment + 1] <= from) || first_versions[segment] >= before ||
-			partition == NULL || partition->from != starts[segment])
+		if ((segment + 1 < n && first_versions[segment + 1] <= from) ||
+			first_versions[segment] >= before || partition == NULL ||
+			partition->from != starts[segment])
 		{
 			k++;
 			continue;
 		}
 		rel = usher_partition_open(partition, AccessShareLock);
 		if (rel == NULL)
-			continue;			/* removed or rewritten just now: the list is made anew */
+			continue; /* removed or rewritten just now: the list is made anew */
 		snapshot = RegisterSnapshot(stream_snapshot(partition->to, stable));
 		more = scan_opened(rel, partition->indexes[INDEX_STREAM], snapshot, keys, 4,
-						   backwards ? BackwardScanDirection : ForwardScanDirection, visit_stream_event, s);
+						   backwards ? BackwardScanDirection : ForwardScanDirection,
+						   visit_stream_event, s);
 		UnregisterSnapshot(snapshot);
 		k++;
 	}
@@ -326,8 +331,8 @@ visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool ba
 
 /* Versions in [from, before), at most `max`, hidden ones left out; pending ones of this transaction included. */
 void
-usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64 max, bool backwards,
-				  UsherVisit visit, void *arg)
+usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64 max,
+				  bool backwards, UsherVisit visit, void *arg)
 {
 	UsherStreamLimits limits;
 	StreamVisit s = {max, 0, visit, arg};
@@ -349,17 +354,20 @@ usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64
 
 enum
 {
-	REMOVAL_FROM = 1, REMOVAL_TO, REMOVAL_KEPT
+	REMOVAL_FROM = 1,
+	REMOVAL_TO,
+	REMOVAL_KEPT
 };
 
 static bool
 kept_category(Datum kept, int32 tenant_id, const text *category)
 {
-	Datum	   *elements;
-	int			n;
-	char	   *wanted = psprintf("%d:%s", tenant_id, text_to_cstring(category));
+	Datum *elements;
+	int n;
+	char *wanted = psprintf("%d:%s", tenant_id, text_to_cstring(category));
 
-	deconstruct_array(DatumGetArrayTypeP(kept), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	deconstruct_array(DatumGetArrayTypeP(kept), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL,
+					  &n);
 	for (int i = 0; i < n; i++)
 		if (strcmp(TextDatumGetCString(elements[i]), wanted) == 0)
 			return true;
@@ -374,9 +382,9 @@ int64
 usher_oldest_position(int32 tenant_id, const text *category)
 {
 	UsherCatalog *cat;
-	int64		oldest;
-	Relation	rel;
-	Snapshot	snapshot;
+	int64 oldest;
+	Relation rel;
+	Snapshot snapshot;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
@@ -395,9 +403,9 @@ usher_oldest_position(int32 tenant_id, const text *category)
 	scan = table_beginscan(rel, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		bool		isnull;
-		int64		to = DatumGetInt64(slot_getattr(slot, REMOVAL_TO, &isnull));
-		Datum		kept = slot_getattr(slot, REMOVAL_KEPT, &isnull);
+		bool isnull;
+		int64 to = DatumGetInt64(slot_getattr(slot, REMOVAL_TO, &isnull));
+		Datum kept = slot_getattr(slot, REMOVAL_KEPT, &isnull);
 
 		if (category == NULL || !kept_category(kept, tenant_id, category))
 			oldest = Max(oldest, to + 1);
@@ -412,14 +420,14 @@ usher_oldest_position(int32 tenant_id, const text *category)
 static void
 check_not_removed(int64 after, int32 tenant_id, const text *category)
 {
-	int64		oldest = usher_oldest_position(tenant_id, category);
+	int64 oldest = usher_oldest_position(tenant_id, category);
 
 	if (after < oldest - 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_POSITION_GONE),
-				 errmsg("events after position %lld have been removed", (long long) after),
-				 errdetail("The oldest position is %lld.", (long long) oldest),
-				 errhint("Start again with after => %lld, and expect a gap.", (long long) oldest - 1)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_POSITION_GONE),
+						errmsg("events after position %lld have been removed", (long long) after),
+						errdetail("The oldest position is %lld.", (long long) oldest),
+						errhint("Start again with after => %lld, and expect a gap.",
+								(long long) oldest - 1)));
 }
 
 /*
@@ -431,15 +439,15 @@ int64
 usher_cursor_begin(int64 after, int32 tenant_id, const text *category)
 {
 	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_ISOLATION_LEVEL),
-				 errmsg("the log cannot be followed in a %s transaction",
-						XactIsoLevel == XACT_SERIALIZABLE ? "SERIALIZABLE" : "REPEATABLE READ"),
-				 errhint("Its snapshot may be older than the stable position; use READ COMMITTED.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_USHER_ISOLATION_LEVEL),
+			 errmsg("the log cannot be followed in a %s transaction",
+					XactIsoLevel == XACT_SERIALIZABLE ? "SERIALIZABLE" : "REPEATABLE READ"),
+			 errhint("Its snapshot may be older than the stable position; use READ COMMITTED.")));
 	if (after < 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
-				 errmsg("a position cannot be negative")));
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("a position cannot be negative")));
 	check_not_removed(after, tenant_id, category);
 	return usher_stable(NULL);
 }
@@ -447,7 +455,7 @@ usher_cursor_begin(int64 after, int32 tenant_id, const text *category)
 static bool
 take_recorded_at(TupleTableSlot *slot, void *arg)
 {
-	bool		isnull;
+	bool isnull;
 
 	*(TimestampTz *) arg = DatumGetTimestampTz(slot_getattr(slot, LOG_RECORDED_AT, &isnull));
 	return false;
@@ -462,10 +470,10 @@ usher_newest_recorded_at(void)
 
 	for (int i = cat->npartitions - 1; i >= 0 && newest == 0; i--)
 	{
-		bool		dropped;
+		bool dropped;
 
-		(void) usher_scan_partition(&cat->partitions[i], INDEX_POSITION, SnapshotSelf, NULL, 0, BackwardScanDirection,
-							  take_recorded_at, &newest, &dropped);
+		(void) usher_scan_partition(&cat->partitions[i], INDEX_POSITION, SnapshotSelf, NULL, 0,
+									BackwardScanDirection, take_recorded_at, &newest, &dropped);
 		cat = usher_catalog();
 		i = Min(i, cat->npartitions);
 	}

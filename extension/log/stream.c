@@ -28,60 +28,59 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define CREATOR_LOCK_CLASS 0x5553	/* 'US', beside the classes of advisory locks */
-#define RUN_MAX 64				/* rows created together */
+#define CREATOR_LOCK_CLASS 0x5553 /* 'US', beside the classes of advisory locks */
+#define RUN_MAX            64 /* rows created together */
 
 typedef struct LockedEntry
 {
 	UsherStreamKey key;
 	UsherStream *stream;
-	char		status;
+	char status;
 } LockedEntry;
 
 static inline uint32
 key_hash(UsherStreamKey key)
 {
-	return hash_combine(hash_bytes((unsigned char *) VARDATA_ANY(key.name), VARSIZE_ANY_EXHDR(key.name)),
-						murmurhash32(key.tenant_id));
+	return hash_combine(
+		hash_bytes((unsigned char *) VARDATA_ANY(key.name), VARSIZE_ANY_EXHDR(key.name)),
+		murmurhash32(key.tenant_id));
 }
 
 static inline bool
 key_equal(UsherStreamKey a, UsherStreamKey b)
 {
-	int			len = VARSIZE_ANY_EXHDR(a.name);
+	int len = VARSIZE_ANY_EXHDR(a.name);
 
 	return a.tenant_id == b.tenant_id && len == VARSIZE_ANY_EXHDR(b.name) &&
-		memcmp(VARDATA_ANY(a.name), VARDATA_ANY(b.name), len) == 0;
+		   memcmp(VARDATA_ANY(a.name), VARDATA_ANY(b.name), len) == 0;
 }
 
-#define SH_PREFIX locked
-#define SH_ELEMENT_TYPE LockedEntry
-#define SH_KEY_TYPE UsherStreamKey
-#define SH_KEY key
+#define SH_PREFIX            locked
+#define SH_ELEMENT_TYPE      LockedEntry
+#define SH_KEY_TYPE          UsherStreamKey
+#define SH_KEY               key
 #define SH_HASH_KEY(tb, key) key_hash(key)
-#define SH_EQUAL(tb, a, b) key_equal(a, b)
-#define SH_SCOPE static inline
+#define SH_EQUAL(tb, a, b)   key_equal(a, b)
+#define SH_SCOPE             static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-static locked_hash *locked;		/* NULL: nothing locked */
+static locked_hash *locked; /* NULL: nothing locked */
 static UsherStream **lock_order;
-static int	nlocked,
-			lock_order_size;
+static int nlocked, lock_order_size;
 
 /* Relations and scan that a run of stream locks shares. */
 typedef struct Locker
 {
 	UsherCatalog *cat;
-	UsherDb    *db;
-	int32		tenant_id;
-	Relation	registry,
-				pkey;
+	UsherDb *db;
+	int32 tenant_id;
+	Relation registry, pkey;
 	SnapshotData dirty;
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
-	CatalogIndexState indexes;	/* opened by the first creation */
+	CatalogIndexState indexes; /* opened by the first creation */
 } Locker;
 
 UsherStream *
@@ -98,7 +97,7 @@ text *
 usher_stream_category(const text *stream)
 {
 	const char *s = VARDATA_ANY(stream);
-	int			len = VARSIZE_ANY_EXHDR(stream);
+	int len = VARSIZE_ANY_EXHDR(stream);
 	const char *dash = memchr(s, '-', len);
 
 	return cstring_to_text_with_len(s, dash ? dash - s : len);
@@ -106,10 +105,11 @@ usher_stream_category(const text *stream)
 
 /* Find the registry row; *creator is set while another transaction is inserting it. */
 static bool
-registry_find(Locker *locker, const text *name, ItemPointer tid, TransactionId *creator, int64 *first_position)
+registry_find(Locker *locker, const text *name, ItemPointer tid, TransactionId *creator,
+			  int64 *first_position)
 {
 	ScanKeyData keys[2];
-	bool		isnull;
+	bool isnull;
 
 	usher_stream_keys(keys, locker->tenant_id, name);
 	InitDirtySnapshot(locker->dirty);
@@ -132,7 +132,8 @@ registry_row(Locker *locker, const UsherStream *stream, TupleTableSlot *slot)
 	slot->tts_values[REGISTRY_STREAM - 1] = PointerGetDatum(stream->name);
 	slot->tts_values[REGISTRY_CATEGORY - 1] = PointerGetDatum(stream->category);
 	slot->tts_values[REGISTRY_FIRST_POSITION - 1] = Int64GetDatum(stream->segment);
-	slot->tts_values[REGISTRY_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	slot->tts_values[REGISTRY_CREATED_AT - 1] = TimestampTzGetDatum(
+		GetCurrentTransactionStartTimestamp());
 	ExecStoreVirtualTuple(slot);
 }
 
@@ -140,7 +141,7 @@ registry_row(Locker *locker, const UsherStream *stream, TupleTableSlot *slot)
 static int64
 current_partition(Locker *locker)
 {
-	int			current = usher_partition_index(locker->cat, usher_position_next(locker->db));
+	int current = usher_partition_index(locker->cat, usher_position_next(locker->db));
 
 	return locker->cat->partitions[Min(current, locker->cat->npartitions - 1)].from;
 }
@@ -148,23 +149,25 @@ current_partition(Locker *locker)
 static void
 creator_lock_tag(LOCKTAG *tag, int32 tenant_id, const text *name)
 {
-	uint64		hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), tenant_id);
+	uint64 hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name),
+									  tenant_id);
 
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, CREATOR_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 CREATOR_LOCK_CLASS);
 }
 
 /* Streams that were missing, whose creator locks we hold and whose rows are to be inserted together. */
 typedef struct Run
 {
 	UsherStream *streams[RUN_MAX];
-	int			n;
-	uint64		seen;			/* count of registrations before the first was looked for */
+	int n;
+	uint64 seen; /* count of registrations before the first was looked for */
 } Run;
 
 static void
 run_add(Locker *locker, Run *run, UsherStream *stream)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	creator_lock_tag(&tag, locker->tenant_id, stream->name);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -180,22 +183,23 @@ static int
 run_insert(Locker *locker, Run *run)
 {
 	TupleTableSlot *slots[RUN_MAX];
-	bool		changed = pg_atomic_read_u64(&locker->db->registrations) != run->seen;
-	int64		partition = current_partition(locker);
-	LOCKTAG		tag;
-	int			ours = 0;
+	bool changed = pg_atomic_read_u64(&locker->db->registrations) != run->seen;
+	int64 partition = current_partition(locker);
+	LOCKTAG tag;
+	int ours = 0;
 
 	for (int i = 0; i < run->n; i++)
 	{
 		UsherStream *stream = run->streams[i];
 		ItemPointerData tid;
 		TransactionId creator;
-		int64		first;
+		int64 first;
 
 		if (changed && registry_find(locker, stream->name, &tid, &creator, &first))
 			continue;
 		stream->segment = partition;
-		slots[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry), &TTSOpsHeapTuple);
+		slots[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
+											   &TTSOpsHeapTuple);
 		registry_row(locker, stream, slots[ours]);
 		run->streams[i] = run->streams[ours];
 		run->streams[ours++] = stream;
@@ -222,10 +226,11 @@ static bool
 registry_lock(Locker *locker, ItemPointer tid)
 {
 	TM_FailureData failure;
-	TM_Result	result;
+	TM_Result result;
 
-	result = table_tuple_lock(locker->registry, tid, SnapshotSelf, locker->slot, GetCurrentCommandId(false),
-							  LockTupleNoKeyExclusive, LockWaitBlock, 0, &failure);
+	result = table_tuple_lock(locker->registry, tid, SnapshotSelf, locker->slot,
+							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitBlock, 0,
+							  &failure);
 	ExecClearTuple(locker->slot);
 	return result == TM_Ok;
 }
@@ -237,7 +242,7 @@ remember_locked(UsherStream *stream)
 {
 	UsherStreamKey key = {stream->tenant_id, stream->name};
 	LockedEntry *entry;
-	bool		found;
+	bool found;
 
 	if (locked == NULL)
 	{
@@ -274,7 +279,7 @@ new_stream(int32 tenant_id, const text *name)
 static void
 run_finish(Locker *locker, Run *run)
 {
-	int			ours;
+	int ours;
 
 	if (run->n == 0)
 		return;
@@ -293,13 +298,13 @@ lock_one(Locker *locker, const text *name, bool create)
 	UsherStream *stream = usher_stream_locked(locker->tenant_id, name);
 	ItemPointerData tid;
 	TransactionId creator;
-	int64		first;
+	int64 first;
 
 	if (stream)
 		return stream;
 	for (;;)
 	{
-		Run			run = {.seen = pg_atomic_read_u64(&locker->db->registrations)};
+		Run run = {.seen = pg_atomic_read_u64(&locker->db->registrations)};
 
 		CHECK_FOR_INTERRUPTS();
 		pg_read_barrier();
@@ -321,8 +326,8 @@ lock_one(Locker *locker, const text *name, bool create)
 		if (!registry_lock(locker, &tid))
 			continue;
 		stream = new_stream(locker->tenant_id, name);
-		stream->head = usher_stream_find_head(locker->tenant_id, name, first, SnapshotSelf, &stream->head_flags,
-								 &stream->segment);
+		stream->head = usher_stream_find_head(locker->tenant_id, name, first, SnapshotSelf,
+											  &stream->head_flags, &stream->segment);
 		locker->cat = usher_catalog();
 		break;
 	}
@@ -359,7 +364,7 @@ UsherStream *
 usher_stream_lock(int32 tenant_id, text *name, bool create)
 {
 	UsherStream *stream = usher_stream_locked(tenant_id, name);
-	Locker		locker;
+	Locker locker;
 
 	if (stream)
 		return stream;
@@ -374,9 +379,8 @@ compare_names(const void *a, const void *b)
 {
 	const text *x = *(const text *const *) a;
 	const text *y = *(const text *const *) b;
-	int			xlen = VARSIZE_ANY_EXHDR(x),
-				ylen = VARSIZE_ANY_EXHDR(y);
-	int			order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(xlen, ylen));
+	int xlen = VARSIZE_ANY_EXHDR(x), ylen = VARSIZE_ANY_EXHDR(y);
+	int order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(xlen, ylen));
 
 	return order != 0 ? order : xlen - ylen;
 }
@@ -385,8 +389,8 @@ compare_names(const void *a, const void *b)
 void
 usher_streams_lock(int32 tenant_id, text **names, int n)
 {
-	Locker		locker;
-	Run			run = {0};
+	Locker locker;
+	Run run = {0};
 
 	qsort(names, n, sizeof(text *), compare_names);
 	locker_open(&locker, tenant_id);
@@ -394,7 +398,7 @@ usher_streams_lock(int32 tenant_id, text **names, int n)
 	{
 		ItemPointerData tid;
 		TransactionId creator;
-		int64		first;
+		int64 first;
 
 		if ((i > 0 && compare_names(&names[i - 1], &names[i]) == 0) ||
 			usher_stream_locked(tenant_id, names[i]) != NULL)

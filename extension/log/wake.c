@@ -24,7 +24,7 @@
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
 
-#define STANDBY_LOOK_MS 10		/* a standby has no committers to wake us */
+#define STANDBY_LOOK_MS 10 /* a standby has no committers to wake us */
 
 static bool waiting;
 static bool exit_registered;
@@ -32,7 +32,7 @@ static bool exit_registered;
 static void
 note_hit(UsherSlot *waiter, int64 position)
 {
-	uint64		hit = pg_atomic_read_u64(&waiter->hit);
+	uint64 hit = pg_atomic_read_u64(&waiter->hit);
 
 	while ((hit == 0 || hit > (uint64) position) &&
 		   !pg_atomic_compare_exchange_u64(&waiter->hit, &hit, position))
@@ -47,7 +47,7 @@ match_waiter(UsherSlot *waiter, const UsherCommitted *types, int ntypes)
 		const UsherCommitted *t = &types[i];
 
 		if (t->position == 0)
-			continue;			/* a savepoint took all of them back */
+			continue; /* a savepoint took all of them back */
 		if (t->type == NULL ||
 			(t->tenant_id == waiter->tenant_id &&
 			 usher_glob_match(waiter->pattern, waiter->pattern_len, t->type, t->type_len)))
@@ -77,12 +77,12 @@ usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes)
 			match_waiter(&s->slots[s->waiters[i]], types, ntypes);
 	pg_memory_barrier();
 	{
-		int64		stable = usher_stable_position_of(db);
+		int64 stable = usher_stable_position_of(db);
 
 		for (uint32 i = 0; i < pg_atomic_read_u32(&s->nwaiters); i++)
 		{
-			UsherSlot  *waiter = &s->slots[s->waiters[i]];
-			uint64		hit = pg_atomic_read_u64(&waiter->hit);
+			UsherSlot *waiter = &s->slots[s->waiters[i]];
+			uint64 hit = pg_atomic_read_u64(&waiter->hit);
 
 			if (waiter->db == db && hit != 0 && hit <= (uint64) stable)
 				usher_poke_proc(s->waiters[i]);
@@ -101,7 +101,7 @@ static void
 wait_begin(UsherDb *db, int32 tenant_id, const text *pattern)
 {
 	UsherShared *s = usher_shared;
-	UsherSlot  *slot = usher_my_slot();
+	UsherSlot *slot = usher_my_slot();
 
 	Ensure(!waiting, "a backend waits twice");
 	if (!exit_registered)
@@ -125,8 +125,8 @@ void
 usher_wait_end(void)
 {
 	UsherShared *s = usher_shared;
-	int			mine;
-	uint32		n;
+	int mine;
+	uint32 n;
 
 	if (!waiting)
 		return;
@@ -148,17 +148,19 @@ usher_wait_end(void)
 static void
 sleep_until_set(long timeout_ms)
 {
-	WaitEvent	event;
+	WaitEvent event;
 
-	InvalidateCatalogSnapshotConditionally();	/* a look-up's snapshot must not hold back vacuum */
+	InvalidateCatalogSnapshotConditionally(); /* a look-up's snapshot must not hold back vacuum */
 	if (FeBeWaitSet == NULL || !WaitEventSetCanReportClosed())
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+						 PG_WAIT_EXTENSION);
 	else
 	{
 		static uint32 wait_event;
 
 		ModifyWaitEvent(FeBeWaitSet, USHER_CLIENT_SOCKET_POS, WL_SOCKET_CLOSED, NULL);
-		if (WaitEventSetWait(FeBeWaitSet, timeout_ms, &event, 1, usher_wait_event(wait_event, "UsherWait")) == 1)
+		if (WaitEventSetWait(FeBeWaitSet, timeout_ms, &event, 1,
+							 usher_wait_event(wait_event, "UsherWait")) == 1)
 		{
 			if (event.events & WL_SOCKET_CLOSED)
 			{
@@ -175,23 +177,24 @@ sleep_until_set(long timeout_ms)
 
 typedef struct Search
 {
-	int32		tenant_id;
+	int32 tenant_id;
 	const text *pattern;
-	bool		found;
+	bool found;
 } Search;
 
 static bool
 search_visit(TupleTableSlot *slot, void *arg)
 {
-	Search	   *search = arg;
-	bool		isnull;
-	text	   *type;
+	Search *search = arg;
+	bool isnull;
+	text *type;
 
 	if (DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) != search->tenant_id)
 		return true;
 	type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
-	search->found = usher_glob_match(VARDATA_ANY(search->pattern), VARSIZE_ANY_EXHDR(search->pattern),
-									 VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
+	search->found = usher_glob_match(VARDATA_ANY(search->pattern),
+									 VARSIZE_ANY_EXHDR(search->pattern), VARDATA_ANY(type),
+									 VARSIZE_ANY_EXHDR(type));
 	return !search->found;
 }
 
@@ -203,8 +206,8 @@ search_visit(TupleTableSlot *slot, void *arg)
 static void
 hit_examined(UsherDb *db, int64 stable)
 {
-	UsherSlot  *slot = usher_my_slot();
-	uint64		hit = pg_atomic_read_u64(&slot->hit);
+	UsherSlot *slot = usher_my_slot();
+	uint64 hit = pg_atomic_read_u64(&slot->hit);
 
 	if (hit == 0 || hit > (uint64) stable)
 		return;
@@ -222,13 +225,13 @@ hit_examined(UsherDb *db, int64 stable)
 static int64
 wait_loop(UsherDb *db, int64 after, TimestampTz deadline, Search *search)
 {
-	int64		examined = after;
-	bool		standby = RecoveryInProgress();
+	int64 examined = after;
+	bool standby = RecoveryInProgress();
 
 	for (;;)
 	{
-		int64		stable = usher_stable(NULL);
-		long		left;
+		int64 stable = usher_stable(NULL);
+		long left;
 
 		/* No statement begins here that would notice partitions made while we slept. */
 		AcceptInvalidationMessages();
@@ -254,10 +257,10 @@ wait_loop(UsherDb *db, int64 after, TimestampTz deadline, Search *search)
 int64
 usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern)
 {
-	UsherDb    *db = usher_db();
-	Search		search = {usher_current_tenant_id(), pattern, false};
+	UsherDb *db = usher_db();
+	Search search = {usher_current_tenant_id(), pattern, false};
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
-	int64		result = 0;
+	int64 result = 0;
 
 	(void) usher_cursor_begin(after, 0, NULL);
 	wait_begin(db, search.tenant_id, pattern);

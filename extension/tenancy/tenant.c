@@ -34,17 +34,19 @@
 
 enum
 {
-	TENANT_ID = 1, TENANT_SLUG
+	TENANT_ID = 1,
+	TENANT_SLUG
 };
 enum
 {
-	GRANT_ROLE = 1, GRANT_TENANT_ID
+	GRANT_ROLE = 1,
+	GRANT_TENANT_ID
 };
 
 typedef struct SlugEntry
 {
-	int32		tenant_id;
-	text	   *slug;
+	int32 tenant_id;
+	text *slug;
 } SlugEntry;
 
 static MemoryContext cache_context;
@@ -53,7 +55,7 @@ static bool cache_valid;
 static bool callbacks_registered;
 
 /* The last answer of usher_current_tenant_id. */
-static Oid	answer_role;
+static Oid answer_role;
 static char answer_slug[NAMEDATALEN];
 static int32 answer;
 
@@ -89,7 +91,7 @@ usher_tenant_cache_reset(void)
 static void
 cache_prepare(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int32), .entrysize = sizeof(SlugEntry)};
+	HASHCTL ctl = {.keysize = sizeof(int32), .entrysize = sizeof(SlugEntry)};
 
 	if (cache_valid)
 		return;
@@ -111,13 +113,13 @@ cache_prepare(void)
 text *
 usher_tenant_slug_of(int32 tenant_id)
 {
-	SlugEntry  *entry;
-	bool		found;
-	text	   *slug = NULL;
-	Relation	rel;
+	SlugEntry *entry;
+	bool found;
+	text *slug = NULL;
+	Relation rel;
 	SysScanDesc scan;
 	ScanKeyData key;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	cache_prepare();
 	entry = hash_search(slugs, &tenant_id, HASH_FIND, NULL);
@@ -130,10 +132,10 @@ usher_tenant_slug_of(int32 tenant_id)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
-		Datum		value = heap_getattr(tuple, TENANT_SLUG, RelationGetDescr(rel), &isnull);
+		bool isnull;
+		Datum value = heap_getattr(tuple, TENANT_SLUG, RelationGetDescr(rel), &isnull);
 
-		cache_prepare();		/* opening the table may have invalidated the cache */
+		cache_prepare(); /* opening the table may have invalidated the cache */
 		slug = (text *) MemoryContextAlloc(cache_context, VARSIZE_ANY(DatumGetPointer(value)));
 		memcpy(slug, DatumGetPointer(value), VARSIZE_ANY(DatumGetPointer(value)));
 	}
@@ -150,11 +152,11 @@ usher_tenant_slug_of(int32 tenant_id)
 static int32
 tenant_named(const char *slug)
 {
-	int32		tenant_id = 0;
-	Relation	rel;
+	int32 tenant_id = 0;
+	Relation rel;
 	SysScanDesc scan;
 	ScanKeyData key;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	if (strcmp(slug, USHER_DEFAULT_TENANT) == 0)
 		return USHER_DEFAULT_TENANT_ID;
@@ -165,7 +167,7 @@ tenant_named(const char *slug)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		bool isnull;
 
 		tenant_id = DatumGetInt32(heap_getattr(tuple, TENANT_ID, RelationGetDescr(rel), &isnull));
 	}
@@ -177,10 +179,10 @@ tenant_named(const char *slug)
 bool
 usher_is_admin(void)
 {
-	Oid			role = GetUserId();
-	Oid			admin;
-	Oid			owner = InvalidOid;
-	HeapTuple	tuple;
+	Oid role = GetUserId();
+	Oid admin;
+	Oid owner = InvalidOid;
+	HeapTuple tuple;
 
 	if (superuser_arg(role))
 		return true;
@@ -203,18 +205,20 @@ usher_is_admin(void)
 static bool
 tenant_granted(Oid role, int32 tenant_id, int32 *only)
 {
-	Relation	rel = table_open(usher_catalog()->tenant_grants, AccessShareLock);
+	Relation rel = table_open(usher_catalog()->tenant_grants, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple;
-	bool		granted = false;
-	int			ngrants = 0;
+	HeapTuple tuple;
+	bool granted = false;
+	int ngrants = 0;
 
 	*only = 0;
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		Oid			grantee = DatumGetObjectId(heap_getattr(tuple, GRANT_ROLE, RelationGetDescr(rel), &isnull));
-		int32		grant = DatumGetInt32(heap_getattr(tuple, GRANT_TENANT_ID, RelationGetDescr(rel), &isnull));
+		bool isnull;
+		Oid grantee = DatumGetObjectId(
+			heap_getattr(tuple, GRANT_ROLE, RelationGetDescr(rel), &isnull));
+		int32 grant = DatumGetInt32(
+			heap_getattr(tuple, GRANT_TENANT_ID, RelationGetDescr(rel), &isnull));
 
 		if (!has_privs_of_role(role, grantee))
 			continue;
@@ -236,8 +240,8 @@ tenant_granted(Oid role, int32 tenant_id, int32 *only)
 static int32
 resolve_tenant(Oid role)
 {
-	int32		tenant_id = tenant_named(usher_tenant_slug);
-	int32		only;
+	int32 tenant_id = tenant_named(usher_tenant_slug);
+	int32 only;
 
 	if (tenant_id != 0 && usher_is_admin())
 		return tenant_id;
@@ -251,24 +255,26 @@ resolve_tenant(Oid role)
 		return tenant_id;
 	if (only != 0 && strcmp(usher_tenant_slug, USHER_DEFAULT_TENANT) == 0)
 		return only;
-	ereport(ERROR,
-			(errcode(ERRCODE_USHER_TENANT_DENIED),
-			 errmsg("role \"%s\" may not use tenant \"%s\"", GetUserNameFromId(role, false), usher_tenant_slug),
-			 errhint("Set usher.tenant to a tenant of this role, or have it granted with usher.grant_tenant.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_USHER_TENANT_DENIED),
+		 errmsg("role \"%s\" may not use tenant \"%s\"", GetUserNameFromId(role, false),
+				usher_tenant_slug),
+		 errhint(
+			 "Set usher.tenant to a tenant of this role, or have it granted with usher.grant_tenant.")));
 }
 
 int32
 usher_current_tenant_id(void)
 {
-	Oid			role = GetUserId();
+	Oid role = GetUserId();
 
 	if (likely(answer != 0 && answer_role == role && strcmp(answer_slug, usher_tenant_slug) == 0))
 		return answer;
 	cache_prepare();
 	if (strlen(usher_tenant_slug) >= sizeof(answer_slug))
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_UNKNOWN_TENANT),
-				 errmsg("tenant \"%s\" does not exist", usher_tenant_slug)));
+		ereport(ERROR, (errcode(ERRCODE_USHER_UNKNOWN_TENANT),
+						errmsg("tenant \"%s\" does not exist", usher_tenant_slug)));
 	answer = 0;
 	answer_role = role;
 	strlcpy(answer_slug, usher_tenant_slug, sizeof(answer_slug));

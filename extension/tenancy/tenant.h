@@ -18,4 +18,4 @@ extern bool usher_is_admin(void);
 
 extern void usher_tenant_cache_reset(void);
 
-#endif							/* USHER_TENANT_H */
+#endif /* USHER_TENANT_H */
