@@ -2,8 +2,8 @@
 # What the benchmarks share: a private cluster, pgbench, alternating pairs, and the verdict.
 #
 # Every benchmark measures a peer beside us in the same run, on the same cluster, and judges the ratio: absolute
-# figures say more about the machine and its neighbours than about the code. Sides alternate (A B, B A, ...), each
-# begins right after a CHECKPOINT, every pair is printed, and the median pair counts.
+# figures say more about the machine and its neighbours than about the code. Sides alternate (A B, B A, ...), as
+# a rule each begins right after a CHECKPOINT, every pair is printed, and the median pair counts.
 import argparse
 import atexit
 import os
@@ -294,16 +294,17 @@ def run_c(program, *args):
 
 # --- pairs and verdicts -----------------------------------------------------------------------------------------
 
-def pairs(cluster, ours, theirs, count, names=('usher', 'peer')):
+def pairs(cluster, ours, theirs, count, names=('usher', 'peer'), checkpoints=True):
     """Run both sides count times in alternating order; the rates of each. Each side is a function of the pair's number
-    that returns a Rate. The server's CPU time an event is printed too: it tells more than the rate when other
+    that returns a Rate. Unless told otherwise each side begins after a CHECKPOINT. The server's CPU time an event is printed too: it tells more than the rate when other
     programs use the machine."""
     rates = ([], [])
     for number in range(count):
         order = (0, 1) if number % 2 == 0 else (1, 0)
         result, cpu = [0.0, 0.0], [0.0, 0.0]
         for side in order:
-            cluster.checkpoint()
+            if checkpoints:
+                cluster.checkpoint()
             before = cluster.cpu_seconds()
             result[side] = (ours, theirs)[side](number)
             time.sleep(0.2)                         # the postmaster inherits its ended children's time
