@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -162,6 +163,8 @@ typedef struct Run
 	UsherStream *streams[RUN_MAX];
 	int n;
 	uint64 seen; /* count of registrations before the first was looked for */
+	bool bounded;
+	text *bound; /* if bounded, no row lay between the last name and this one; NULL: the end */
 } Run;
 
 static void
@@ -385,6 +388,40 @@ compare_names(const void *a, const void *b)
 	return order != 0 ? order : xlen - ylen;
 }
 
+/*
+ * Whether the stream is missing from the registry, for names that come in
+ * their order.  One look shows the next row that exists: names before it are
+ * missing too, unless they were inserted since, which run_insert notices by
+ * the count.
+ */
+static bool
+run_missing(Locker *locker, Run *run, const text *name)
+{
+	ScanKeyData keys[2];
+	bool isnull;
+
+	if (run->n == 0)
+	{
+		run->seen = pg_atomic_read_u64(&locker->db->registrations);
+		run->bounded = false;
+		pg_read_barrier();
+	}
+	if (!run->bounded || (run->bound != NULL && compare_names(&name, &run->bound) >= 0))
+	{
+		usher_stream_keys(keys, locker->tenant_id, name);
+		keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
+		fmgr_info(F_TEXT_GE, &keys[1].sk_func);
+		InitDirtySnapshot(locker->dirty);
+		index_rescan(locker->scan, keys, 2, NULL, 0);
+		run->bounded = true;
+		run->bound = NULL;
+		if (index_getnext_slot(locker->scan, ForwardScanDirection, locker->slot))
+			run->bound = DatumGetTextPCopy(slot_getattr(locker->slot, REGISTRY_STREAM, &isnull));
+		ExecClearTuple(locker->slot);
+	}
+	return run->bound == NULL || compare_names(&name, &run->bound) != 0;
+}
+
 /* Lock many streams in the order of their names, so that bulk appenders never deadlock. Sorts `names`. */
 void
 usher_streams_lock(int32 tenant_id, text **names, int n)
@@ -396,17 +433,10 @@ usher_streams_lock(int32 tenant_id, text **names, int n)
 	locker_open(&locker, tenant_id);
 	for (int i = 0; i < n; i++)
 	{
-		ItemPointerData tid;
-		TransactionId creator;
-		int64 first;
-
 		if ((i > 0 && compare_names(&names[i - 1], &names[i]) == 0) ||
 			usher_stream_locked(tenant_id, names[i]) != NULL)
 			continue;
-		if (run.n == 0)
-			run.seen = pg_atomic_read_u64(&locker.db->registrations);
-		pg_read_barrier();
-		if (!registry_find(&locker, names[i], &tid, &creator, &first))
+		if (run_missing(&locker, &run, names[i]))
 			run_add(&locker, &run, new_stream(tenant_id, names[i]));
 		else
 		{
