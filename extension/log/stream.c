@@ -165,6 +165,8 @@ typedef struct Run
 	uint64 seen; /* count of registrations before the first was looked for */
 	bool bounded;
 	text *bound; /* if bounded, no row lay between the last name and this one; NULL: the end */
+	bool covered; /* the bound has answered for another name than it was looked for */
+	bool scattered; /* it did not: the names are far apart, look for each alone */
 } Run;
 
 static void
@@ -398,6 +400,9 @@ static bool
 run_missing(Locker *locker, Run *run, const text *name)
 {
 	ScanKeyData keys[2];
+	ItemPointerData tid;
+	TransactionId creator;
+	int64 first;
 	bool isnull;
 
 	if (run->n == 0)
@@ -406,19 +411,25 @@ run_missing(Locker *locker, Run *run, const text *name)
 		run->bounded = false;
 		pg_read_barrier();
 	}
-	if (!run->bounded || (run->bound != NULL && compare_names(&name, &run->bound) >= 0))
+	if (run->bounded && (run->bound == NULL || compare_names(&name, &run->bound) < 0))
 	{
-		usher_stream_keys(keys, locker->tenant_id, name);
-		keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
-		fmgr_info(F_TEXT_GE, &keys[1].sk_func);
-		InitDirtySnapshot(locker->dirty);
-		index_rescan(locker->scan, keys, 2, NULL, 0);
-		run->bounded = true;
-		run->bound = NULL;
-		if (index_getnext_slot(locker->scan, ForwardScanDirection, locker->slot))
-			run->bound = DatumGetTextPCopy(slot_getattr(locker->slot, REGISTRY_STREAM, &isnull));
-		ExecClearTuple(locker->slot);
+		run->covered = true;
+		return true;
 	}
+	run->scattered |= run->bounded && !run->covered;
+	if (run->scattered)
+		return !registry_find(locker, name, &tid, &creator, &first);
+	usher_stream_keys(keys, locker->tenant_id, name);
+	keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
+	fmgr_info(F_TEXT_GE, &keys[1].sk_func);
+	InitDirtySnapshot(locker->dirty);
+	index_rescan(locker->scan, keys, 2, NULL, 0);
+	run->bounded = true;
+	run->covered = false;
+	run->bound = NULL;
+	if (index_getnext_slot(locker->scan, ForwardScanDirection, locker->slot))
+		run->bound = DatumGetTextPCopy(slot_getattr(locker->slot, REGISTRY_STREAM, &isnull));
+	ExecClearTuple(locker->slot);
 	return run->bound == NULL || compare_names(&name, &run->bound) != 0;
 }
 
