@@ -147,7 +147,6 @@ catalog_build(void)
 	catalog.timeline_mark = relation_named(nsp, "timeline_mark");
 	catalog.stable_mark = relation_named(nsp, "stable_mark");
 	catalog.event_type = type_named(nsp, "event");
-	catalog.new_event_type = type_named(nsp, "new_event");
 
 	event_desc = lookup_rowtype_tupdesc(catalog.event_type, -1);
 	keep_desc(&catalog.event_desc, event_desc);

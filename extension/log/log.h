@@ -106,7 +106,6 @@ typedef struct UsherCatalog
 	Oid snapshots;
 	Oid position_mark, timeline_mark, stable_mark;
 	Oid event_type;
-	Oid new_event_type;
 	TupleDesc log_desc;
 	TupleDesc event_desc;
 	int npartitions; /* sorted by position */
@@ -313,7 +312,6 @@ extern TimestampTz usher_newest_recorded_at(void);
 /* ---- wake.c ---- */
 
 extern void usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes);
-extern void usher_wait_end(void);
 extern int64 usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern);
 
 #endif /* USHER_LOG_H */

@@ -92,37 +92,7 @@ usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes)
 }
 
 static void
-wait_end(int code, Datum arg)
-{
-	usher_wait_end();
-}
-
-static void
-wait_begin(UsherDb *db, int32 tenant_id, const text *pattern)
-{
-	UsherShared *s = usher_shared;
-	UsherSlot *slot = usher_my_slot();
-
-	Ensure(!waiting, "a backend waits twice");
-	if (!exit_registered)
-	{
-		before_shmem_exit(wait_end, (Datum) 0);
-		exit_registered = true;
-	}
-	slot->db = db;
-	slot->tenant_id = tenant_id;
-	slot->pattern_len = VARSIZE_ANY_EXHDR(pattern);
-	memcpy(slot->pattern, VARDATA_ANY(pattern), slot->pattern_len);
-	pg_atomic_write_u64(&slot->hit, 0);
-	LWLockAcquire(s->waiter_lock, LW_EXCLUSIVE);
-	s->waiters[pg_atomic_read_u32(&s->nwaiters)] = slot - s->slots;
-	pg_atomic_fetch_add_u32(&s->nwaiters, 1);
-	waiting = true;
-	LWLockRelease(s->waiter_lock);
-}
-
-void
-usher_wait_end(void)
+wait_end(void)
 {
 	UsherShared *s = usher_shared;
 	int mine;
@@ -141,6 +111,36 @@ usher_wait_end(void)
 			break;
 		}
 	waiting = false;
+	LWLockRelease(s->waiter_lock);
+}
+
+static void
+wait_exit(int code, Datum arg)
+{
+	wait_end();
+}
+
+static void
+wait_begin(UsherDb *db, int32 tenant_id, const text *pattern)
+{
+	UsherShared *s = usher_shared;
+	UsherSlot *slot = usher_my_slot();
+
+	Ensure(!waiting, "a backend waits twice");
+	if (!exit_registered)
+	{
+		before_shmem_exit(wait_exit, (Datum) 0);
+		exit_registered = true;
+	}
+	slot->db = db;
+	slot->tenant_id = tenant_id;
+	slot->pattern_len = VARSIZE_ANY_EXHDR(pattern);
+	memcpy(slot->pattern, VARDATA_ANY(pattern), slot->pattern_len);
+	pg_atomic_write_u64(&slot->hit, 0);
+	LWLockAcquire(s->waiter_lock, LW_EXCLUSIVE);
+	s->waiters[pg_atomic_read_u32(&s->nwaiters)] = slot - s->slots;
+	pg_atomic_fetch_add_u32(&s->nwaiters, 1);
+	waiting = true;
 	LWLockRelease(s->waiter_lock);
 }
 
@@ -270,7 +270,7 @@ usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern)
 	}
 	PG_FINALLY();
 	{
-		usher_wait_end();
+		wait_end();
 	}
 	PG_END_TRY();
 	return result;

@@ -8,7 +8,6 @@ DECLARE
     wanted   bigint;
     oldest   record;
     needed   bigint;
-    survivor text[];
     hook     text;
 BEGIN
     SELECT max(r.before) INTO wanted FROM usher.removal_requests r;
@@ -16,8 +15,6 @@ BEGIN
         RETURN 0;
     END IF;
     SELECT coalesce(min(h.position), 9223372036854775806) INTO needed FROM usher.holds h;
-    SELECT coalesce(array_agg(format('%s:%s', c.tenant_id, c.category) ORDER BY c.tenant_id, c.category), '{}')
-        INTO survivor FROM usher.category_retention c;
 
     -- The oldest partition that lies below what is wanted, is decided, and is not what it would become.
     SELECT p.* INTO oldest
