@@ -8,6 +8,8 @@ SOURCES_RELAY := $(sort $(wildcard bgworkers/*.c bgworkers/*/*.c))
 OBJS_CORE := $(SOURCES_CORE:.c=.o)
 OBJS_RELAY := $(SOURCES_RELAY:.c=.o)
 USHER_HEADERS := $(wildcard extension/*.h extension/*/*.h bgworkers/*.h bgworkers/*/*.h)
+# The client libraries of brokers: in the workers' shared object only.
+LIBS_RELAY = -lrdkafka -lhiredis -lnats -lssl -lcrypto
 SQL_SOURCES := $(sort $(wildcard sql/*/*.sql sql/*/*/*.sql))
 
 OBJS = $(OBJS_CORE)
@@ -29,7 +31,7 @@ include $(PGXS)
 all: pg_usher_relay.so
 
 pg_usher_relay.so: $(OBJS_RELAY)
-	$(CC) $(CFLAGS) $(OBJS_RELAY) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+	$(CC) $(CFLAGS) $(OBJS_RELAY) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(LIBS_RELAY)
 
 $(OBJS_CORE) $(OBJS_RELAY): $(USHER_HEADERS)
 

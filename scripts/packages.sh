@@ -1,7 +1,8 @@
 # scripts/packages.sh: the Debian packages that each command needs.
 # shellcheck shell=bash
 
-packages_build="postgresql-15 postgresql-server-dev-15 postgresql-15-cron gcc libc6-dev make"
+packages_build="postgresql-15 postgresql-server-dev-15 postgresql-15-cron gcc libc6-dev make \
+	librdkafka-dev libhiredis-dev libnats-dev libssl-dev"
 packages_up="$packages_build python3 python3-psycopg2"
 packages_check="$packages_up postgresql-15-pgtap"
 packages_lint="$packages_build clang-tidy-14 shellcheck"
