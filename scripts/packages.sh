@@ -7,6 +7,9 @@ packages_up="$packages_build python3 python3-psycopg2"
 packages_check="$packages_up postgresql-15-pgtap"
 packages_lint="$packages_build clang-tidy-14 shellcheck"
 packages_format="clang-format-14"
+packages_fuzz="gcc libc6-dev clang-14 libclang-rt-14-dev"
+# For scripts/servers/kafka, when java, mvn or kcat is missing.
+packages_kafka="default-jre-headless maven kcat"
 
 packages_missing() {
 	local package
