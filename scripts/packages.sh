@@ -10,6 +10,9 @@ packages_format="clang-format-14"
 packages_fuzz="gcc libc6-dev clang-14 libclang-rt-14-dev"
 # For scripts/servers/kafka, when java, mvn or kcat is missing.
 packages_kafka="default-jre-headless maven kcat"
+# For scripts/servers/redis and scripts/servers/nats.
+packages_redis="redis-server redis-tools"
+packages_nats="nats-server"
 
 packages_missing() {
 	local package
