@@ -1,7 +1,7 @@
 # scripts/lint.sh: ./dev lint and ./dev format.
 # shellcheck shell=bash
 
-lint_rooms="extension bgworkers gateway test/unit"
+lint_rooms="extension bgworkers gateway test/unit test/fuzz"
 
 lint_sources() {
 	local room
@@ -12,9 +12,9 @@ lint_sources() {
 	done | sort
 }
 
-# What is compiled; the unit tests have flags of their own, and are built with
-# -Wall -Wextra -Werror whenever they run.
-lint_programs() { lint_sources | grep '\.c$' | grep -v '/test/unit/'; }
+# What is compiled; the unit and fuzz tests have flags of their own, and are built
+# with -Wall -Wextra -Werror whenever they run.
+lint_programs() { lint_sources | grep '\.c$' | grep -v '/test/'; }
 
 lint_scripts() {
 	{

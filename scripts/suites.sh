@@ -5,7 +5,7 @@
 # not exist is left out, one with a directory but no test has failed.
 # shellcheck shell=bash
 
-suites_all="unit regress isolation pgtap integration chaos"
+suites_all="unit fuzz regress isolation pgtap integration chaos"
 suite_seconds_max=280
 
 passed_count=0
@@ -56,6 +56,8 @@ suite_tests() {
 
 	case $1 in
 		unit) dir=test/unit pattern='*.c' ;;
+		# The other files there are what the targets share.
+		fuzz) dir=test/fuzz pattern='*.c' tests=(-exec grep -q '^LLVMFuzzerTestOneInput' {} \;) ;;
 		regress) dir=test/sql pattern='*.sql' ;;
 		isolation) dir=test/specs pattern='*.spec' ;;
 		pgtap) dir=test/pgtap pattern='*.sql' ;;

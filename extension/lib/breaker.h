@@ -4,7 +4,8 @@
  *
  * Closed: everything may pass.  `threshold` failures in a row open it.  Open:
  * nothing passes until `retry_at`.  Then half-open: one try passes; its success
- * closes the breaker, its failure opens it again, for longer.
+ * closes the breaker, its failure opens it again, for longer.  Should nothing be
+ * heard of it, another one passes after `cap_ms`.
  * Times are milliseconds of any clock that does not run backwards.
  */
 #ifndef USHER_BREAKER_H

@@ -5,7 +5,7 @@
  * Places: {category} {tenant} {type} {type[n]} {stream} {topic} {key}
  * {data.field} {metadata.field}; a field may be a path, {data.customer.id}.
  * {type[n]} is the n-th segment (from 0) of the type between dots.  "{{" and
- * "}}" stand for a brace.
+ * "}}" stand for a brace.  An empty text is a template without parts.
  */
 #ifndef USHER_TEMPLATE_H
 #define USHER_TEMPLATE_H
@@ -51,7 +51,10 @@ typedef struct UsherTemplate
 typedef bool (*UsherPlaceValue)(void *arg, const UsherTemplatePart *part, const char **value,
 								size_t *len);
 
-/* False, with what is wrong in `error`, when the text is not a template. */
+/*
+ * False, with what is wrong in `error` (128 bytes are enough), when the text is
+ * not a template.  The text must live as long as the result.
+ */
 extern bool usher_template_parse(const char *text, size_t len, UsherTemplate *result, char *error,
 								 size_t error_size);
 

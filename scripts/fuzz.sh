@@ -1,0 +1,86 @@
+# scripts/fuzz.sh: ./dev fuzz, and the suite of the same name.
+#
+# A target is a file of test/fuzz with LLVMFuzzerTestOneInput. It runs under
+# libFuzzer where clang has it, else under test/fuzz/driver.c with gcc; both with
+# the address and undefined-behaviour sanitizers. A target that needs more
+# sources than extension/lib names them in a line "fuzz sources: PATH ...".
+# shellcheck shell=bash
+
+fuzz_suite_seconds=5
+fuzz_flags="-std=gnu11 -O1 -g -Wall -Wextra -Werror -fno-omit-frame-pointer"
+
+fuzz_has_libfuzzer() {
+	command -v clang-14 >/dev/null &&
+		[ -e "$(clang-14 -print-resource-dir)/lib/linux/libclang_rt.fuzzer-$(uname -m).a" ]
+}
+
+# fuzz_build TARGET PROGRAM: says what it says when it fails.
+fuzz_build() {
+	local target=$1 program=$2 sources libs
+
+	sources=$(sed -n 's/^.*fuzz sources: //p' "$root/test/fuzz/$target.c" | tr ' ' '\n' | sed "s|^.|$root/&|")
+	libs=$(find "$root/extension/lib" -name '*.c' | sort)
+	# shellcheck disable=SC2086
+	if fuzz_has_libfuzzer; then
+		clang-14 $fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+			-I"$root/extension" -I"$root/extension/lib" -I"$root/bgworkers" -o "$program" \
+			"$root/test/fuzz/$target.c" $sources $libs -lm
+	else
+		gcc $fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=all \
+			-I"$root/extension" -I"$root/extension/lib" -I"$root/bgworkers" -o "$program" \
+			"$root/test/fuzz/$target.c" "$root/test/fuzz/driver.c" $sources $libs -lm
+	fi
+}
+
+# fuzz_run PROGRAM SECONDS SEED: what it found stays in its working directory.
+fuzz_run() {
+	USHER_FUZZ_INPUT=crash-input "$1" "-max_total_time=$2" "-seed=$3" -max_len=1024 -timeout=10 \
+		-print_final_stats=1 -verbosity=0
+}
+
+# The number of inputs that a run's output tells of.
+fuzz_count() { sed -n 's/^stat::number_of_executed_units: *//p' "$1" | tail -n 1; }
+
+# ./dev fuzz [SECONDS [TARGET ...]]: each target for so long, from a seed of the clock.
+fuzz_main() {
+	local seconds=${1:-60} target targets dir=$cache/fuzz status=0 seed
+
+	[[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "fuzz takes a number of seconds, and targets"
+	[ $# -eq 0 ] || shift
+	# shellcheck disable=SC2086
+	packages_need $packages_fuzz
+	seed=$(date +%s)
+	targets=("$@")
+	[ $# -gt 0 ] || mapfile -t targets < <(suite_tests fuzz)
+	for target in "${targets[@]}"; do
+		[ -e "$root/test/fuzz/$target.c" ] || fail "there is no target \"$target\""
+		mkdir -p "$dir/$target"
+		fuzz_build "$target" "$dir/$target/program" || fail "$target does not compile"
+		if (cd "$dir/$target" && fuzz_run ./program "$seconds" "$seed" >log 2>&1); then
+			say "ok      $target: $(fuzz_count "$dir/$target/log") inputs in $seconds seconds, seed $seed"
+		else
+			tail -n 40 "$dir/$target/log"
+			say "FAILED  $target (seed $seed; the input is in $dir/$target)"
+			status=1
+		fi
+	done
+	return $status
+}
+
+# In ./dev check: each target for a few seconds.
+suite_fuzz() {
+	local target out
+
+	for target in $(tests_wanted fuzz); do
+		out=$work/fuzz/$target
+		mkdir -p "$out"
+		if ! fuzz_build "$target" "$out/program" >"$out/$target.log" 2>&1; then
+			failed "fuzz/$target" "does not compile" "$out/$target.log"
+		elif (cd "$out" && fuzz_run ./program $fuzz_suite_seconds 1 >"$target.log" 2>&1) &&
+			[ "$(fuzz_count "$out/$target.log")" -gt 1000 ]; then
+			passed "fuzz/$target: $(fuzz_count "$out/$target.log") inputs"
+		else
+			failed "fuzz/$target" "see its output" "$out/$target.log"
+		fi
+	done
+}
