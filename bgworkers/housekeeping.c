@@ -8,6 +8,7 @@
  * partition, by a commit when a standby could want to know, by a request for
  * removal.  An idle database costs nothing.
  */
+#include "supervisor.h"
 #include "worker_loop.h"
 
 #include "lib/backoff.h"
@@ -205,6 +206,7 @@ housekeeping_round(void *state)
 	commit();
 	if (!exists)
 	{
+		usher_supervise_end(h->db);
 		/* unless a new log has taken the entry over in the meantime */
 		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
 		if (h->db->dboid == MyDatabaseId && h->db->log_relid == log)
@@ -216,6 +218,7 @@ housekeeping_round(void *state)
 	make_partitions(h->db);
 	reserve_ahead(h->db);
 	sleep_ms = record_stable(h);
+	sleep_ms = sooner(sleep_ms, usher_supervise(h->db));
 	sleep_ms = sooner(sleep_ms, look_at_removals(h));
 	return sleep_ms;
 }
@@ -223,10 +226,12 @@ housekeeping_round(void *state)
 void
 usher_housekeeping_main(Datum arg)
 {
-	Housekeeping h = {.worker = {.round = housekeeping_round}};
+	Housekeeping h = {.worker = {.round = housekeeping_round,
+								 .socket = PGINVALID_SOCKET,
+								 .wait_name = "UsherHousekeeping"}};
 	uint32 none = USHER_NO_PROC;
 
-	usher_worker_signals();
+	usher_worker_signals(false);
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	begin("looking for a log");
 	if (!log_exists(NULL))

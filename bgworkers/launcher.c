@@ -265,9 +265,11 @@ launcher_round(void *state)
 void
 usher_launcher_main(Datum arg)
 {
-	Launcher launcher = {.worker = {.round = launcher_round}};
+	Launcher launcher = {.worker = {.round = launcher_round,
+									.socket = PGINVALID_SOCKET,
+									.wait_name = "UsherLauncher"}};
 
-	usher_worker_signals();
+	usher_worker_signals(false);
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	before_shmem_exit(launcher_exit, (Datum) 0);
 	pg_atomic_write_u32(&usher_shared->launcher_procno, usher_my_procno());

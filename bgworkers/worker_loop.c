@@ -30,10 +30,10 @@
 #define BACKOFF_CAP_MS  30000
 
 void
-usher_worker_signals(void)
+usher_worker_signals(bool graceful)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, graceful ? SignalHandlerForShutdownRequest : die);
 	BackgroundWorkerUnblockSignals();
 }
 
@@ -65,6 +65,20 @@ guarded_round(UsherWorker *worker, MemoryContext context, int *failures)
 	return sleep_ms;
 }
 
+static void
+sleep_until_woken(UsherWorker *worker, long sleep_ms)
+{
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (sleep_ms >= 0)
+		events |= WL_TIMEOUT;
+	if (worker->socket != PGINVALID_SOCKET)
+		events |= WL_SOCKET_READABLE | (worker->want_write ? WL_SOCKET_WRITEABLE : 0);
+	(void) WaitLatchOrSocket(MyLatch, events, worker->socket, sleep_ms,
+							 usher_wait_event(worker->wait_event, worker->wait_name));
+	ResetLatch(MyLatch);
+}
+
 void
 usher_worker_loop(UsherWorker *worker)
 {
@@ -86,12 +100,11 @@ usher_worker_loop(UsherWorker *worker)
 		sleep_ms = guarded_round(worker, context, &failures);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(context);
-		if (worker->done)
+		if (worker->done || ShutdownRequestPending)
 			break;
-		pgstat_report_activity(STATE_IDLE, NULL);
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (sleep_ms >= 0 ? WL_TIMEOUT : 0),
-						 sleep_ms, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
+		if (sleep_ms != 0)
+			sleep_until_woken(worker, sleep_ms);
 	}
+	if (ShutdownRequestPending && worker->stop)
+		worker->stop(worker->state);
 }

@@ -19,9 +19,15 @@ typedef struct UsherWorker
 	UsherRound round;
 	void *state;
 	bool done; /* set by a round: leave the loop */
+	pgsocket socket; /* wakes the worker when it is readable; PGINVALID_SOCKET: none */
+	bool want_write; /* or writable */
+	const char *wait_name; /* of its wait event, from PostgreSQL 17 on */
+	uint32 wait_event;
+	void (*stop)(void *state); /* on SIGTERM, before the loop is left; NULL: it dies at once */
 } UsherWorker;
 
-extern void usher_worker_signals(void);
+/* graceful: SIGTERM ends the loop between two rounds; else it interrupts like that of any backend. */
+extern void usher_worker_signals(bool graceful);
 extern void usher_worker_loop(UsherWorker *worker);
 
 #endif /* USHER_WORKER_LOOP_H */

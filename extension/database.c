@@ -3,12 +3,13 @@
  *	  Our workers step out of the way of DROP DATABASE and its like.
  *
  * Commands that need a database without sessions (drop, rename, move, use as
- * template) first end its housekeeping worker and keep the launcher from
- * starting it again for a while.  When the command fails, the worker comes
- * back by itself.
+ * template) first end its workers and keep the launcher from starting the
+ * housekeeping worker, which starts the others, for a while.  When the command
+ * fails, they come back by themselves.
  */
 #include "database.h"
 
+#include "relay/status.h"
 #include "shmem.h"
 
 #include "commands/dbcommands.h"
@@ -70,20 +71,32 @@ exclusive_database(Node *statement)
 	}
 }
 
-static void
-end_worker(UsherDb *db)
+/* Tell the workers of a database to end; returns how many there are. */
+static int
+terminate_workers(UsherDb *db)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
-	uint32 procno;
+	uint32 procno = pg_atomic_read_u32(&db->worker_procno);
+	int running = 0;
 
-	db->worker_paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
-	while ((procno = pg_atomic_read_u32(&db->worker_procno)) != USHER_NO_PROC &&
-		   GetCurrentTimestamp() < deadline)
+	if (procno != USHER_NO_PROC)
 	{
 		int pid = ProcGlobal->allProcs[procno].pid;
 
 		if (pid != 0)
 			kill(pid, SIGTERM);
+		running++;
+	}
+	return running + usher_relays_terminate(db->dboid);
+}
+
+static void
+end_workers(UsherDb *db)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
+
+	db->worker_paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+	while (terminate_workers(db) > 0 && GetCurrentTimestamp() < deadline)
+	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -100,7 +113,7 @@ pause_workers(const char *name)
 		return;
 	for (int i = 0; i < usher_shared->ndbs; i++)
 		if (usher_shared->dbs[i].dboid == dboid)
-			end_worker(&usher_shared->dbs[i]);
+			end_workers(&usher_shared->dbs[i]);
 }
 
 static void

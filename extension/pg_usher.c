@@ -6,6 +6,7 @@
 
 #include "database.h"
 #include "log/log.h"
+#include "relay/status.h"
 #include "shmem.h"
 
 #include "fmgr.h"
@@ -42,6 +43,7 @@ _PG_init(void)
 	usher_guc_init(); /* first: shared memory is sized by a setting */
 	usher_shmem_init();
 	usher_flush_init(); /* registered early = called late: after other extensions' pre-commit work */
+	usher_relay_init();
 	usher_database_init();
 	register_launcher();
 }

@@ -25,7 +25,8 @@ shared_size(void)
 	size = add_size(size, mul_size(usher_max_databases, MAXALIGN(sizeof(UsherDb))));
 	size = add_size(size, mul_size(MaxBackends, MAXALIGN(sizeof(UsherSlot))));
 	size = add_size(size, mul_size(MaxBackends, sizeof(int)));
-	return add_size(size, 3 * PG_CACHE_LINE_SIZE);
+	size = add_size(size, mul_size(usher_max_relays, MAXALIGN(sizeof(UsherRelay))));
+	return add_size(size, 4 * PG_CACHE_LINE_SIZE);
 }
 
 static void
@@ -65,6 +66,9 @@ shmem_startup(void)
 		s->dbs = (UsherDb *) at;
 		at += s->ndbs * sizeof(UsherDb);
 		s->waiters = (int *) MAXALIGN(at);
+		at = (char *) CACHELINEALIGN((char *) (s->waiters + s->nslots));
+		s->relays = (UsherRelay *) at;
+		s->nrelays = usher_max_relays;
 		for (int i = 0; i < s->nslots; i++)
 		{
 			pg_atomic_init_u64(&s->slots[i].first, 0);
@@ -80,7 +84,16 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].worker_poked, 0);
 			pg_atomic_init_u32(&s->dbs[i].removals_requested, 0);
 			pg_atomic_init_u64(&s->dbs[i].registrations, 0);
+			pg_atomic_init_u64(&s->dbs[i].commit_lsn, 0);
+			pg_atomic_init_u32(&s->dbs[i].sinks_generation, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
+		}
+		for (int i = 0; i < s->nrelays; i++)
+		{
+			SpinLockInit(&s->relays[i].mutex);
+			pg_atomic_init_u32(&s->relays[i].procno, USHER_NO_PROC);
+			pg_atomic_init_u32(&s->relays[i].blocked_generation, 0);
+			pg_atomic_init_u32(&s->relays[i].ring, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);

@@ -32,6 +32,9 @@ typedef struct UsherDb
 	pg_atomic_uint32 worker_poked; /* its latch is set for the stable mark already */
 	pg_atomic_uint32 removals_requested;
 	pg_atomic_uint64 registrations; /* counts rows inserted into the stream registry */
+	pg_atomic_uint64
+		commit_lsn; /* end of the newest commit record of a transaction that appended */
+	pg_atomic_uint32 sinks_generation; /* counts changes of the sinks' configuration */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
 	ConditionVariable partitions_cv; /* broadcast when a partition was made */
@@ -52,6 +55,47 @@ typedef struct UsherSlot
 	char pad[PG_CACHE_LINE_SIZE];
 } UsherSlot;
 
+typedef enum UsherRelayState
+{
+	RELAY_STARTING, /* no worker has taken it yet, or one connects */
+	RELAY_RUNNING,
+	RELAY_WAITING, /* the peer is away: until the next try */
+	RELAY_PAUSED,
+	RELAY_BLOCKED, /* a human has to look at it */
+	RELAY_NO_SLOT /* max_worker_processes are in use */
+} UsherRelayState;
+
+#define USHER_RELAY_ERROR_MAX 512
+
+/* What a relay worker tells about itself.  It alone writes; the mutex lets others copy it whole. */
+typedef struct UsherRelayStatus
+{
+	UsherRelayState state;
+	int breaker; /* UsherBreakerState */
+	int32 in_flight; /* messages handed over and not acknowledged */
+	int64 position; /* everything up to here is acknowledged */
+	int64 delivered, duplicates, retried, dead, unmatched; /* since the server's start */
+	double rate; /* acknowledged messages a second, at rated_at */
+	TimestampTz rated_at;
+	TimestampTz next_try_at; /* while waiting */
+	TimestampTz error_at; /* 0: never an error */
+	char error[USHER_RELAY_ERROR_MAX];
+} UsherRelayStatus;
+
+/* One lane of a sink, or a replay; assigned by the database's housekeeping worker. */
+typedef struct UsherRelay
+{
+	Oid dboid; /* InvalidOid: free entry; changed under UsherShared.lock */
+	int32 sink_id;
+	int32 lane;
+	int64 replay_id; /* 0: the live flow */
+	pg_atomic_uint32 procno; /* its worker's, or USHER_NO_PROC */
+	pg_atomic_uint32 blocked_generation; /* it stopped under this configuration */
+	pg_atomic_uint32 ring; /* dsm_handle of a memory sink's messages; 0: none */
+	slock_t mutex;
+	UsherRelayStatus status;
+} UsherRelay;
+
 typedef struct UsherShared
 {
 	LWLock *lock;
@@ -63,6 +107,8 @@ typedef struct UsherShared
 	int *waiters; /* slot numbers, dense */
 	UsherDb *dbs;
 	UsherSlot *slots;
+	int nrelays;
+	UsherRelay *relays;
 } UsherShared;
 
 extern UsherShared *usher_shared; /* NULL when the library was not preloaded */

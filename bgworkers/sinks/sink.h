@@ -35,10 +35,12 @@ typedef enum UsherMessageState
 typedef struct UsherMessage
 {
 	int64_t position;
-	int64_t replay; /* 0: live; else it has been sent before, and is sent again on purpose under this number */
+	int64_t
+		replay; /* 0: live; else it has been sent before, and is sent again on purpose under this number */
 	const char *topic; /* where to: Kafka topic, Redis key, NATS subject; ends in a zero byte */
 	const char *key; /* NULL: none */
-	const char *body; /* the event's data, or in structured mode the whole event; NULL: a tombstone */
+	const char
+		*body; /* the event's data, or in structured mode the whole event; NULL: a tombstone */
 	size_t topic_len, key_len, body_len;
 	const UsherAttribute *attributes; /* in structured mode these are in the body as well */
 	int nattributes;
@@ -97,7 +99,8 @@ typedef struct UsherSink
 	const UsherSinkContext *context;
 	int fd; /* readable when poll() has something to do; -1: poll() must be called every few ms */
 	bool want_write; /* wait for fd to be writable, too */
-	char error_code[64]; /* set with SINK_LOST and SINK_BLOCKED; error_text also at other times: the last trouble */
+	char error_code
+		[64]; /* set with SINK_LOST and SINK_BLOCKED; error_text also at other times: the last trouble */
 	char error_text[512];
 	int64_t duplicates; /* messages that the peer had already, as it said itself */
 	int64_t retried;
@@ -173,8 +176,8 @@ extern bool usher_option_bool(const UsherSinkContext *context, const char *secti
 							  const char *name, bool otherwise);
 
 /* Remember what went wrong, and return `result`.  The text must not contain a secret. */
-extern UsherSinkResult usher_sink_error(UsherSink *sink, UsherSinkResult result, const char *code,
-										const char *format, ...)
+extern UsherSinkResult
+usher_sink_error(UsherSink *sink, UsherSinkResult result, const char *code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 static inline void
@@ -186,7 +189,7 @@ usher_message_done(UsherMessage *message)
 	message->batch->pending--;
 }
 
-extern void usher_message_rejected(UsherMessage *message, int partition, const char *code,
-								   const char *text);
+extern void
+usher_message_rejected(UsherMessage *message, int partition, const char *code, const char *text);
 
 #endif /* USHER_SINK_H */

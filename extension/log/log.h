@@ -312,6 +312,9 @@ extern TimestampTz usher_newest_recorded_at(void);
 /* ---- wake.c ---- */
 
 extern void usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes);
+extern void usher_follow_begin(UsherDb *db);
+extern void usher_follow_examined(UsherDb *db, int64 stable);
+extern void usher_follow_end(void);
 extern int64 usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern);
 
 #endif /* USHER_LOG_H */

@@ -67,6 +67,7 @@ db_entry(Oid log)
 	pg_atomic_write_u64(&reusable->mark, 0);
 	pg_atomic_write_u64(&reusable->wanted, 0);
 	reusable->last_recorded_at = 0;
+	pg_atomic_write_u64(&reusable->commit_lsn, 0);
 	reusable->worker_paused_until = 0;
 	reusable->log_relid = log;
 	reusable->dboid = MyDatabaseId;
@@ -230,11 +231,20 @@ usher_positions_take(UsherDb *db, int64 n, TimestampTz *recorded_at)
 	}
 }
 
-/* The commit is visible, or the transaction aborted.  Cannot fail. */
+/*
+ * The commit is visible, or the transaction aborted.  Cannot fail.  The end of
+ * its commit record is noted before its positions can become stable.
+ */
 void
 usher_positions_release(void)
 {
-	pg_atomic_write_u64(&usher_my_slot()->first, 0);
+	UsherSlot *slot = usher_my_slot();
+	uint64 lsn = XactLastCommitEnd;
+	uint64 known = pg_atomic_read_u64(&slot->db->commit_lsn);
+
+	while (known < lsn && !pg_atomic_compare_exchange_u64(&slot->db->commit_lsn, &known, lsn))
+		;
+	pg_atomic_write_u64(&slot->first, 0);
 	pg_memory_barrier();
 }
 
@@ -259,7 +269,7 @@ usher_stable_position_of(UsherDb *db)
 /*
  * The stable position; take a snapshot after it.  With `lsn`, also a point in
  * the WAL behind every commit up to it: flush to there before anything of it
- * leaves the server.
+ * leaves the server.  What was committed before this server started is flushed.
  */
 int64
 usher_stable(XLogRecPtr *lsn)
@@ -274,6 +284,6 @@ usher_stable(XLogRecPtr *lsn)
 	}
 	stable = usher_stable_position_of(usher_db());
 	if (lsn)
-		*lsn = GetXLogInsertRecPtr();
+		*lsn = pg_atomic_read_u64(&usher_db()->commit_lsn);
 	return stable;
 }

@@ -48,7 +48,7 @@ match_waiter(UsherSlot *waiter, const UsherCommitted *types, int ntypes)
 
 		if (t->position == 0)
 			continue; /* a savepoint took all of them back */
-		if (t->type == NULL ||
+		if (t->type == NULL || waiter->tenant_id == 0 ||
 			(t->tenant_id == waiter->tenant_id &&
 			 usher_glob_match(waiter->pattern, waiter->pattern_len, t->type, t->type_len)))
 			note_hit(waiter, t->position);
@@ -274,4 +274,37 @@ usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern)
 	}
 	PG_END_TRY();
 	return result;
+}
+
+/* ---- for who follows the whole log, of every tenant, as a relay does ---- */
+
+/* From now on our latch is set when something has become stable that we have not examined. */
+void
+usher_follow_begin(UsherDb *db)
+{
+	static const text *everything;
+
+	if (waiting)
+		return;
+	if (everything == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		everything = cstring_to_text("*");
+		MemoryContextSwitchTo(old);
+	}
+	wait_begin(db, 0, everything);
+}
+
+/* Call after reading: everything up to `stable`, as it was taken before, has been examined. */
+void
+usher_follow_examined(UsherDb *db, int64 stable)
+{
+	hit_examined(db, stable);
+}
+
+void
+usher_follow_end(void)
+{
+	wait_end();
 }

@@ -1,0 +1,120 @@
+/*
+ * bgworkers/relay.h
+ *	  The relay worker's state, for its files:
+ *
+ *	  relay.c         the loop: open, send, poll, retire
+ *	  relay_config.c  tables -> configuration
+ *	  relay_read.c    the log -> batches of messages
+ *	  relay_done.c    acknowledged batches -> cursor, dead letters, replays
+ *
+ * Memory: the configuration has a context of its own, replaced as a whole; a
+ * batch has one that is deleted when all of its messages are acknowledged.
+ */
+#ifndef USHER_RELAY_H
+#define USHER_RELAY_H
+
+#include "worker_loop.h"
+
+#include "lib/breaker.h"
+#include "log/log.h"
+#include "relay/route.h"
+#include "relay/status.h"
+#include "sinks/sink.h"
+
+#include "access/xlogdefs.h"
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+
+#define RELAY_ATTRIBUTES 16
+
+/* What the tables say, as of one generation. */
+typedef struct RelayConfig
+{
+	MemoryContext context;
+	uint32 generation;
+	char *signature; /* of everything that matters to us: equal ones change nothing */
+	bool exists;
+	bool paused;
+	char *name, *kind;
+	UsherSinkContext sink;
+	UsherRoutes *routes;
+	Oid cursor; /* sequence of a live lane */
+	int64 repeat_upto;
+	/* options of every kind */
+	bool structured, with_metadata, block_rejected, dead_letter_topic;
+	char *source; /* NULL: /database/tenant */
+	int batch_events, in_flight;
+	/* replays */
+	bool replay_of_dead_letters;
+	int64 replay_from, replay_to;
+	char *replay_pattern;
+} RelayConfig;
+
+typedef struct RelayBatch
+{
+	dlist_node node;
+	UsherBatch b; /* what the sink sees */
+	MemoryContext context;
+	char *chunk; /* rest of the newest piece of memory */
+	size_t chunk_left;
+	size_t bytes; /* of messages */
+	int sent; /* handed over to the sink */
+	int size; /* room in b.messages */
+	XLogRecPtr lsn; /* flushed before anything is sent */
+	bool complete; /* the log was read up to its end, not to the batch's limit */
+	bool dead_letter_topics; /* copies for <topic>.dlq: of no consequence for the cursor */
+	int64 unmatched;
+} RelayBatch;
+
+typedef struct Relay
+{
+	UsherWorker worker;
+	UsherRelay *entry;
+	UsherDb *db;
+	int32 sink_id, lane;
+	int64 replay_id;
+	RelayConfig *config;
+	const UsherSinkOps *ops;
+	UsherSink *sink; /* NULL: closed */
+	bool ready; /* the peer answered */
+	bool full; /* it takes no more messages now */
+	bool acknowledged; /* something, since it was opened */
+	bool exhausted; /* no dead letter of the replay is left */
+	UsherBreaker breaker;
+	dlist_head batches; /* in the order of the log, oldest first */
+	int nbatches;
+	int in_flight; /* messages handed over and not done */
+	int64 read_position; /* the log has been read into batches up to here */
+	int64 stable; /* as of the last read */
+	int64 acked_position; /* acknowledged up to here */
+	int64 cursor_written;
+	TimestampTz cursor_written_at;
+	StringInfoData json; /* of the event at hand */
+	int64 duplicates_seen, retried_seen; /* of the open sink, already counted */
+	int64 rate_count; /* acknowledged since rate_since */
+	TimestampTz rate_since;
+} Relay;
+
+/* relay_config.c */
+extern RelayConfig *relay_config_load(Relay *relay);
+extern void relay_config_free(RelayConfig *config);
+
+/* relay_read.c */
+extern RelayBatch *relay_read(Relay *relay);
+extern void relay_batch_free(RelayBatch *batch);
+extern RelayBatch *relay_dead_letter_batch(Relay *relay, RelayBatch *batch);
+
+/* relay_done.c */
+extern void relay_record_rejected(Relay *relay, RelayBatch *batch);
+extern void relay_record_cursor(Relay *relay);
+extern void relay_record_replayed(Relay *relay, RelayBatch *batch);
+extern void relay_end_replay(Relay *relay, const char *error);
+
+/* relay.c */
+extern void relay_begin(const char *activity);
+extern void relay_commit(void);
+extern const UsherSinkOps *usher_sink_ops(const char *kind);
+
+extern const UsherSinkOps usher_sink_memory;
+
+#endif /* USHER_RELAY_H */
