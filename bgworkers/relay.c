@@ -65,78 +65,6 @@ now_ms(void)
 	return GetCurrentTimestamp() / 1000;
 }
 
-/* ---- what we tell ---- */
-
-static void
-tell_error(Relay *r, const char *code, const char *text)
-{
-	UsherRelayStatus *s = &r->entry->status;
-
-	SpinLockAcquire(&r->entry->mutex);
-	s->error_at = GetCurrentTimestamp();
-	snprintf(s->error, sizeof(s->error), "%s: %s", code, text);
-	SpinLockRelease(&r->entry->mutex);
-}
-
-static void
-tell_state(Relay *r, UsherRelayState state)
-{
-	UsherRelayStatus *s = &r->entry->status;
-
-	SpinLockAcquire(&r->entry->mutex);
-	s->state = state;
-	s->breaker = r->breaker.state;
-	s->next_try_at = state == RELAY_WAITING ? (TimestampTz) r->breaker.retry_at * 1000 : 0;
-	SpinLockRelease(&r->entry->mutex);
-}
-
-static void
-tell_progress(Relay *r)
-{
-	UsherRelayStatus *s = &r->entry->status;
-	TimestampTz now = GetCurrentTimestamp();
-	int64 duplicates = 0, retried = 0;
-	double elapsed = (double) (now - r->rate_since) / USECS_PER_SEC;
-
-	if (r->sink)
-	{
-		duplicates = r->sink->duplicates - r->duplicates_seen;
-		retried = r->sink->retried - r->retried_seen;
-		r->duplicates_seen += duplicates;
-		r->retried_seen += retried;
-	}
-	SpinLockAcquire(&r->entry->mutex);
-	s->position = r->acked_position;
-	s->in_flight = r->in_flight;
-	s->duplicates += duplicates;
-	s->retried += retried;
-	if (elapsed >= 1)
-	{
-		s->rate = r->rate_count / elapsed;
-		s->rated_at = now;
-	}
-	SpinLockRelease(&r->entry->mutex);
-	if (elapsed >= 1)
-	{
-		r->rate_count = 0;
-		r->rate_since = now;
-	}
-}
-
-static void
-tell_counts(Relay *r, const RelayBatch *batch)
-{
-	UsherRelayStatus *s = &r->entry->status;
-	int delivered = batch->b.count - batch->b.rejected;
-
-	r->rate_count += delivered;
-	SpinLockAcquire(&r->entry->mutex);
-	s->delivered += delivered;
-	s->dead += batch->b.rejected;
-	s->unmatched += batch->unmatched;
-	SpinLockRelease(&r->entry->mutex);
-}
-
 /* ---- batches ---- */
 
 static size_t
@@ -216,8 +144,8 @@ block(Relay *r, const char *code, const char *text)
 	else
 		relay_record_cursor(r);
 	close_sink(r);
-	tell_error(r, code, text);
-	tell_state(r, RELAY_BLOCKED);
+	relay_tell_error(r, code, text);
+	relay_tell_state(r, RELAY_BLOCKED);
 	pg_atomic_write_u32(&r->entry->blocked_generation, r->config->generation);
 	r->worker.done = true;
 }
@@ -231,10 +159,10 @@ lost(Relay *r, const char *code, const char *text)
 				  errdetail("%s; next try in %lld ms, breaker %s", text,
 							(long long) Max(0, r->breaker.retry_at - now_ms()),
 							usher_breaker_name(r->breaker.state))));
-	tell_error(r, code, text);
+	relay_tell_error(r, code, text);
 	relay_record_cursor(r);
 	close_sink(r);
-	tell_state(r, RELAY_WAITING);
+	relay_tell_state(r, RELAY_WAITING);
 }
 
 /* What a function of the sink returned; true: go on. */
@@ -306,7 +234,7 @@ make_ready(Relay *r)
 		r->ops = usher_sink_ops(r->config->kind);
 		r->duplicates_seen = r->retried_seen = 0;
 		r->acknowledged = false;
-		tell_state(r, RELAY_STARTING);
+		relay_tell_state(r, RELAY_STARTING);
 		r->sink = r->ops->open(&r->config->sink, &position, &result);
 		if (!went_well(r, result))
 			return false;
@@ -325,7 +253,7 @@ make_ready(Relay *r)
 	r->ready = true;
 	if (!more_to_read(r))
 		usher_breaker_success(&r->breaker);
-	tell_state(r, RELAY_RUNNING);
+	relay_tell_state(r, RELAY_RUNNING);
 	return true;
 }
 
@@ -482,13 +410,13 @@ retire(Relay *r)
 			if (r->replay_id != 0 && (batch->b.count > 0 || batch->unmatched > 0))
 				relay_record_replayed(r, batch);
 			r->acked_position = Max(r->acked_position, batch->b.upto);
-			tell_counts(r, batch);
+			relay_tell_counts(r, batch);
 		}
 		if (batch->b.count > batch->b.rejected && !r->acknowledged)
 		{
 			r->acknowledged = true;
 			usher_breaker_success(&r->breaker);
-			tell_state(r, RELAY_RUNNING);
+			relay_tell_state(r, RELAY_RUNNING);
 		}
 		batch_remove(r, batch);
 	}
@@ -527,9 +455,9 @@ relay_stop(void *state)
 	if (r->config == NULL)
 		return;
 	drain(r, STOP_MS);
-	tell_progress(r);
+	relay_tell_progress(r);
 	close_sink(r);
-	tell_state(r, RELAY_STARTING);
+	relay_tell_state(r, RELAY_STARTING);
 }
 
 static void
@@ -572,22 +500,9 @@ look_at_config(Relay *r)
 	adopt_config(r, config);
 	if (config->exists && !config->paused)
 		return true;
-	tell_state(r, RELAY_PAUSED);
+	relay_tell_state(r, RELAY_PAUSED);
 	r->worker.done = true;
 	return false;
-}
-
-static void
-describe(Relay *r)
-{
-	char text[200];
-
-	snprintf(text, sizeof(text), "sink %s: %s", r->config->name,
-			 r->sink == NULL    ? "the peer is away"
-			 : !r->ready        ? "connecting"
-			 : r->in_flight > 0 ? "waiting for acknowledgements"
-								: "waiting for events");
-	pgstat_report_activity(STATE_IDLE, text);
 }
 
 static long
@@ -647,7 +562,7 @@ note_error(Relay *r, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	tell_error(r, unpack_sql_state(error->sqlerrcode), error->message);
+	relay_tell_error(r, unpack_sql_state(error->sqlerrcode), error->message);
 	if (error->sqlerrcode != ERRCODE_USHER_POSITION_GONE || r->config == NULL)
 		PG_RE_THROW();
 	FlushErrorState();
@@ -673,8 +588,8 @@ relay_round(void *state)
 	PG_END_TRY();
 	if (r->config && r->config->exists && !r->worker.done)
 	{
-		tell_progress(r);
-		describe(r);
+		relay_tell_progress(r);
+		relay_tell_activity(r);
 	}
 	return how_long_to_sleep(r);
 }

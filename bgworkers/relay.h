@@ -6,6 +6,7 @@
  *	  relay_config.c  tables -> configuration
  *	  relay_read.c    the log -> batches of messages
  *	  relay_done.c    acknowledged batches -> cursor, dead letters, replays
+ *	  relay_tell.c    status in shared memory
  *
  * Memory: the configuration has a context of its own, replaced as a whole; a
  * batch has one that is deleted when all of its messages are acknowledged.
@@ -109,6 +110,13 @@ extern void relay_record_rejected(Relay *relay, RelayBatch *batch);
 extern void relay_record_cursor(Relay *relay);
 extern void relay_record_replayed(Relay *relay, RelayBatch *batch);
 extern void relay_end_replay(Relay *relay, const char *error);
+
+/* relay_tell.c */
+extern void relay_tell_error(Relay *relay, const char *code, const char *text);
+extern void relay_tell_state(Relay *relay, UsherRelayState state);
+extern void relay_tell_progress(Relay *relay);
+extern void relay_tell_counts(Relay *relay, const RelayBatch *batch);
+extern void relay_tell_activity(Relay *relay);
 
 /* relay.c */
 extern void relay_begin(const char *activity);
