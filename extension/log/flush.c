@@ -38,7 +38,9 @@ typedef struct Writer
 	Relation rel;
 	ResultRelInfo *rri;
 	EState *estate;
-	TupleTableSlot **slots;
+	Oid stream_index; /* gets its entries in the order of streams */
+	TupleTableSlot **slots, **sorted;
+	UsherStream **streams; /* of the slots; NULL: published */
 	int nslots, /* made */
 		n; /* filled */
 	Size bytes;
@@ -65,22 +67,41 @@ poke_housekeeping(UsherDb *db)
 	usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
 }
 
+/* In the order of their entries in the stream index: tenant, name, position; what has no stream last. */
+static int
+compare_streams(const void *a, const void *b, void *arg)
+{
+	const Writer *w = arg;
+	int x = *(const int *) a, y = *(const int *) b;
+	const UsherStream *xs = w->streams[x], *ys = w->streams[y];
+	int order = 0;
+
+	if (xs != ys)
+		order = xs == NULL ? 1 : ys == NULL ? -1 : usher_stream_compare(xs, ys);
+	return order != 0 ? order : x - y;
+}
+
+static void
+chunk_sort(Writer *w)
+{
+	int order[CHUNK_EVENTS];
+
+	for (int i = 0; i < w->n; i++)
+		order[i] = i;
+	qsort_arg(order, w->n, sizeof(int), compare_streams, w);
+	for (int i = 0; i < w->n; i++)
+		w->sorted[i] = w->slots[order[i]];
+}
+
 static void
 chunk_write(Writer *w)
 {
 	if (w->n == 0)
 		return;
-	heap_multi_insert(w->rel, w->slots, w->n, GetCurrentCommandId(true), 0, NULL);
+	chunk_sort(w);
+	usher_rows_insert(w->rri, w->estate, w->slots, w->n, w->stream_index, w->sorted);
 	for (int i = 0; i < w->n; i++)
-	{
-		List *recheck;
-
-		w->slots[i]->tts_tableOid = RelationGetRelid(w->rel);
-		recheck = usher_insert_index_tuples(w->rri, w->slots[i], w->estate);
-		list_free(recheck);
-		ResetPerTupleExprContext(w->estate);
 		ExecClearTuple(w->slots[i]);
-	}
 	w->n = 0;
 	w->bytes = 0;
 	MemoryContextReset(w->scratch);
@@ -107,7 +128,9 @@ partition_open(Writer *w, int64 position)
 		   "no partition for a position");
 	w->from = w->cat->partitions[i].from;
 	w->to = w->cat->partitions[i].to;
-	w->rel = table_open(w->cat->partitions[i].relid, NoLock);
+	w->rel = usher_partition_open(&w->cat->partitions[i], NoLock);
+	Ensure(w->rel != NULL, "a locked partition is gone");
+	w->stream_index = w->cat->partitions[i].indexes[INDEX_STREAM];
 	if (OidIsValid(w->rel->rd_rel->reltoastrelid))
 		LockRelationOid(w->rel->rd_rel->reltoastrelid, RowExclusiveLock);
 	w->rri = makeNode(ResultRelInfo);
@@ -144,7 +167,7 @@ static void
 chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->scratch);
-	HeapTuple tuple = usher_outbox_tuple(p);
+	HeapTuple tuple = usher_outbox_take(p);
 	UsherLogFixed *fixed = (UsherLogFixed *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
 
 	MemoryContextSwitchTo(old);
@@ -154,7 +177,8 @@ chunk_add(Writer *w, UsherPending *p, int64 position, TimestampTz recorded_at)
 		fixed->flags |= LOG_FLAG_ID_INDEXED;
 	if (w->n == w->nslots)
 		w->slots[w->nslots++] = MakeSingleTupleTableSlot(w->cat->log_desc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(tuple, w->slots[w->n++], false);
+	w->streams[w->n] = p->stream;
+	ExecStoreHeapTuple(tuple, w->slots[w->n++], true);
 	w->bytes += tuple->t_len;
 	if (w->n == CHUNK_EVENTS || w->bytes >= CHUNK_BYTES)
 		chunk_write(w);
@@ -203,6 +227,8 @@ flush(void)
 	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk",
 									  ALLOCSET_DEFAULT_SIZES);
 	w.slots = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
+	w.sorted = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
+	w.streams = palloc_array(UsherStream *, Min(n, CHUNK_EVENTS));
 
 	first = take_positions(&w, db, n, &recorded_at);
 	taken_from = db;

@@ -10,6 +10,7 @@
  *	  stream.c     stream lock
  *	  head.c       head version, segments, limits
  *	  outbox.c     this transaction's pending events
+ *	  rows.c       many rows and their index entries
  *	  flush.c      pre-commit: take positions, write; commit: wake
  *	  lookup.c     an event by its id
  *	  dedupe.c     is a given event id a repeat
@@ -31,6 +32,7 @@
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
 #include "executor/tuptable.h"
+#include "nodes/execnodes.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -191,6 +193,7 @@ extern void usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLi
 extern int
 usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **first_version);
 extern text *usher_stream_category(const text *stream);
+extern int usher_stream_compare(const UsherStream *a, const UsherStream *b);
 extern void usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable);
 extern void usher_stream_segment_add(UsherStream *stream, int64 from, int64 version);
 extern void usher_streams_subcommit(SubTransactionId from, SubTransactionId to);
@@ -240,6 +243,7 @@ typedef struct UsherEvent
 extern int usher_outbox_count(void);
 extern UsherPending *usher_outbox_get(int i);
 extern HeapTuple usher_outbox_tuple(UsherPending *p);
+extern HeapTuple usher_outbox_take(UsherPending *p);
 extern UsherPending *usher_outbox_find(int32 tenant_id, const pg_uuid_t *id);
 extern UsherPending *usher_outbox_add(const UsherEvent *event);
 extern void usher_outbox_subcommit(SubTransactionId from, SubTransactionId to);
@@ -249,6 +253,10 @@ extern void usher_outbox_seal(void);
 extern void usher_outbox_close(void);
 extern MemoryContext usher_outbox_context(void);
 extern UsherCommitted *usher_outbox_types(int *n);
+
+/* ---- rows.c ---- */
+extern void usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+							  Oid sorted_index, TupleTableSlot **sorted);
 
 /* ---- flush.c ---- */
 extern void usher_flush_init(void);

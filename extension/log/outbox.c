@@ -201,6 +201,16 @@ usher_outbox_tuple(UsherPending *p)
 	return tuple;
 }
 
+/* The same, to be freed by the caller; for the flush, the last who wants it. */
+HeapTuple
+usher_outbox_take(UsherPending *p)
+{
+	HeapTuple tuple = usher_outbox_tuple(p);
+
+	p->tuple = NULL;
+	return tuple;
+}
+
 static HeapTuple
 form_tuple(const UsherEvent *event, int64 version)
 {

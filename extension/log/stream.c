@@ -82,7 +82,16 @@ typedef struct Locker
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	CatalogIndexState indexes; /* opened by the first creation */
+	TupleTableSlot *rows[RUN_MAX]; /* to be inserted; made when first needed */
 } Locker;
+
+/* What a look into the registry has found. */
+typedef struct Registered
+{
+	ItemPointerData tid;
+	TransactionId creator; /* valid while another transaction is inserting it, or this one has */
+	int64 first_position;
+} Registered;
 
 UsherStream *
 usher_stream_locked(int32 tenant_id, const text *name)
@@ -104,22 +113,48 @@ usher_stream_category(const text *stream)
 	return cstring_to_text_with_len(s, dash ? dash - s : len);
 }
 
-/* Find the registry row; *creator is set while another transaction is inserting it. */
+static int
+compare_names(const void *a, const void *b)
+{
+	const text *x = *(const text *const *) a;
+	const text *y = *(const text *const *) b;
+	int xlen = VARSIZE_ANY_EXHDR(x), ylen = VARSIZE_ANY_EXHDR(y);
+	int order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(xlen, ylen));
+
+	return order != 0 ? order : xlen - ylen;
+}
+
+/* In the order of the indexes. */
+int
+usher_stream_compare(const UsherStream *a, const UsherStream *b)
+{
+	return a->tenant_id != b->tenant_id ? (a->tenant_id < b->tenant_id ? -1 : 1)
+										: compare_names(&a->name, &b->name);
+}
+
+static void
+registry_take(Locker *locker, Registered *found)
+{
+	bool isnull;
+
+	found->tid = locker->slot->tts_tid;
+	found->creator = locker->dirty.xmin;
+	found->first_position = DatumGetInt64(
+		slot_getattr(locker->slot, REGISTRY_FIRST_POSITION, &isnull));
+}
+
+/* Find a stream's row in the registry. */
 static bool
-registry_find(Locker *locker, const text *name, ItemPointer tid, TransactionId *creator,
-			  int64 *first_position)
+registry_find(Locker *locker, const text *name, Registered *found)
 {
 	ScanKeyData keys[2];
-	bool isnull;
 
 	usher_stream_keys(keys, locker->tenant_id, name);
 	InitDirtySnapshot(locker->dirty);
 	index_rescan(locker->scan, keys, 2, NULL, 0);
 	if (!index_getnext_slot(locker->scan, ForwardScanDirection, locker->slot))
 		return false;
-	*tid = locker->slot->tts_tid;
-	*creator = locker->dirty.xmin;
-	*first_position = DatumGetInt64(slot_getattr(locker->slot, REGISTRY_FIRST_POSITION, &isnull));
+	registry_take(locker, found);
 	ExecClearTuple(locker->slot);
 	return true;
 }
@@ -187,7 +222,6 @@ run_add(Locker *locker, Run *run, UsherStream *stream)
 static int
 run_insert(Locker *locker, Run *run)
 {
-	TupleTableSlot *slots[RUN_MAX];
 	bool changed = pg_atomic_read_u64(&locker->db->registrations) != run->seen;
 	int64 partition = current_partition(locker);
 	LOCKTAG tag;
@@ -196,16 +230,15 @@ run_insert(Locker *locker, Run *run)
 	for (int i = 0; i < run->n; i++)
 	{
 		UsherStream *stream = run->streams[i];
-		ItemPointerData tid;
-		TransactionId creator;
-		int64 first;
+		Registered found;
 
-		if (changed && registry_find(locker, stream->name, &tid, &creator, &first))
+		if (changed && registry_find(locker, stream->name, &found))
 			continue;
 		stream->segment = partition;
-		slots[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
-											   &TTSOpsHeapTuple);
-		registry_row(locker, stream, slots[ours]);
+		if (locker->rows[ours] == NULL)
+			locker->rows[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
+														  &TTSOpsHeapTuple);
+		registry_row(locker, stream, locker->rows[ours]);
 		run->streams[i] = run->streams[ours];
 		run->streams[ours++] = stream;
 	}
@@ -213,11 +246,9 @@ run_insert(Locker *locker, Run *run)
 	{
 		if (locker->indexes == NULL)
 			locker->indexes = CatalogOpenIndexes(locker->registry);
-		CatalogTuplesMultiInsertWithInfo(locker->registry, slots, ours, locker->indexes);
+		usher_rows_insert(locker->indexes, NULL, locker->rows, ours, InvalidOid, NULL);
 		pg_atomic_fetch_add_u64(&locker->db->registrations, ours);
 	}
-	for (int i = 0; i < ours; i++)
-		ExecDropSingleTupleTableSlot(slots[i]);
 	for (int i = 0; i < run->n; i++)
 	{
 		creator_lock_tag(&tag, locker->tenant_id, run->streams[i]->name);
@@ -240,7 +271,8 @@ registry_lock(Locker *locker, ItemPointer tid)
 	return result == TM_Ok;
 }
 
-static UsherStream *lock_one(Locker *locker, const text *name, bool create);
+static UsherStream *
+lock_one(Locker *locker, const text *name, bool create, const Registered *known);
 
 static void
 remember_locked(UsherStream *stream)
@@ -292,28 +324,32 @@ run_finish(Locker *locker, Run *run)
 	for (int i = 0; i < ours; i++)
 		remember_locked(run->streams[i]);
 	for (int i = ours; i < run->n; i++)
-		(void) lock_one(locker, run->streams[i]->name, true);
+		(void) lock_one(locker, run->streams[i]->name, true, NULL);
 	run->n = 0;
 }
 
-/* Lock one stream; NULL when it does not exist and `create` is false. */
+/*
+ * Lock one stream; NULL when it does not exist and `create` is false.  `known`
+ * is its row if somebody has just looked, else NULL: rows of the registry are
+ * never deleted, and should its creator have aborted, the lock fails.
+ */
 static UsherStream *
-lock_one(Locker *locker, const text *name, bool create)
+lock_one(Locker *locker, const text *name, bool create, const Registered *known)
 {
 	UsherStream *stream = usher_stream_locked(locker->tenant_id, name);
-	ItemPointerData tid;
-	TransactionId creator;
-	int64 first;
+	Registered found;
 
 	if (stream)
 		return stream;
-	for (;;)
+	for (;; known = NULL)
 	{
 		Run run = {.seen = pg_atomic_read_u64(&locker->db->registrations)};
 
 		CHECK_FOR_INTERRUPTS();
 		pg_read_barrier();
-		if (!registry_find(locker, name, &tid, &creator, &first))
+		if (known)
+			found = *known;
+		else if (!registry_find(locker, name, &found))
 		{
 			if (!create)
 				return NULL;
@@ -323,16 +359,17 @@ lock_one(Locker *locker, const text *name, bool create)
 				break;
 			continue;
 		}
-		if (TransactionIdIsValid(creator) && !TransactionIdIsCurrentTransactionId(creator))
+		if (TransactionIdIsValid(found.creator) &&
+			!TransactionIdIsCurrentTransactionId(found.creator))
 		{
-			XactLockTableWait(creator, locker->registry, &tid, XLTW_Lock);
+			XactLockTableWait(found.creator, locker->registry, &found.tid, XLTW_Lock);
 			continue;
 		}
-		if (!registry_lock(locker, &tid))
+		if (!registry_lock(locker, &found.tid))
 			continue;
 		stream = new_stream(locker->tenant_id, name);
-		stream->head = usher_stream_find_head(locker->tenant_id, name, first, SnapshotSelf,
-											  &stream->head_flags, &stream->segment);
+		stream->head = usher_stream_find_head(locker->tenant_id, name, found.first_position,
+											  SnapshotSelf, &stream->head_flags, &stream->segment);
 		locker->cat = usher_catalog();
 		break;
 	}
@@ -357,6 +394,8 @@ locker_open(Locker *locker, int32 tenant_id)
 static void
 locker_close(Locker *locker)
 {
+	for (int i = 0; i < RUN_MAX && locker->rows[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(locker->rows[i]);
 	if (locker->indexes)
 		CatalogCloseIndexes(locker->indexes);
 	index_endscan(locker->scan);
@@ -374,35 +413,21 @@ usher_stream_lock(int32 tenant_id, text *name, bool create)
 	if (stream)
 		return stream;
 	locker_open(&locker, tenant_id);
-	stream = lock_one(&locker, name, create);
+	stream = lock_one(&locker, name, create, NULL);
 	locker_close(&locker);
 	return stream;
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-	const text *x = *(const text *const *) a;
-	const text *y = *(const text *const *) b;
-	int xlen = VARSIZE_ANY_EXHDR(x), ylen = VARSIZE_ANY_EXHDR(y);
-	int order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(xlen, ylen));
-
-	return order != 0 ? order : xlen - ylen;
 }
 
 /*
  * Whether the stream is missing from the registry, for names that come in
  * their order.  One look shows the next row that exists: names before it are
  * missing too, unless they were inserted since, which run_insert notices by
- * the count.
+ * the count.  False: *found is its row.
  */
 static bool
-run_missing(Locker *locker, Run *run, const text *name)
+run_missing(Locker *locker, Run *run, const text *name, Registered *found)
 {
 	ScanKeyData keys[2];
-	ItemPointerData tid;
-	TransactionId creator;
-	int64 first;
 	bool isnull;
 
 	if (run->n == 0)
@@ -418,7 +443,7 @@ run_missing(Locker *locker, Run *run, const text *name)
 	}
 	run->scattered |= run->bounded && !run->covered;
 	if (run->scattered)
-		return !registry_find(locker, name, &tid, &creator, &first);
+		return !registry_find(locker, name, found);
 	usher_stream_keys(keys, locker->tenant_id, name);
 	keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
 	fmgr_info(F_TEXT_GE, &keys[1].sk_func);
@@ -428,7 +453,10 @@ run_missing(Locker *locker, Run *run, const text *name)
 	run->covered = false;
 	run->bound = NULL;
 	if (index_getnext_slot(locker->scan, ForwardScanDirection, locker->slot))
+	{
 		run->bound = DatumGetTextPCopy(slot_getattr(locker->slot, REGISTRY_STREAM, &isnull));
+		registry_take(locker, found);
+	}
 	ExecClearTuple(locker->slot);
 	return run->bound == NULL || compare_names(&name, &run->bound) != 0;
 }
@@ -439,20 +467,22 @@ usher_streams_lock(int32 tenant_id, text **names, int n)
 {
 	Locker locker;
 	Run run = {0};
+	Registered found;
+	bool any_locked = nlocked > 0;
 
 	qsort(names, n, sizeof(text *), compare_names);
 	locker_open(&locker, tenant_id);
 	for (int i = 0; i < n; i++)
 	{
 		if ((i > 0 && compare_names(&names[i - 1], &names[i]) == 0) ||
-			usher_stream_locked(tenant_id, names[i]) != NULL)
+			(any_locked && usher_stream_locked(tenant_id, names[i]) != NULL))
 			continue;
-		if (run_missing(&locker, &run, names[i]))
+		if (run_missing(&locker, &run, names[i], &found))
 			run_add(&locker, &run, new_stream(tenant_id, names[i]));
 		else
 		{
 			run_finish(&locker, &run);
-			(void) lock_one(&locker, names[i], true);
+			(void) lock_one(&locker, names[i], true, &found);
 		}
 		if (run.n == RUN_MAX)
 			run_finish(&locker, &run);

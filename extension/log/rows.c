@@ -1,0 +1,93 @@
+/*
+ * extension/log/rows.c
+ *	  Insert many rows with their index entries, one index after the other.
+ *
+ * The executor inserts row by row, each into every index: a page of one index
+ * has left the CPU's cache when the next row comes to it.  Here an index gets
+ * all rows at once, and the one that is `sorted_index` gets them in an order in
+ * which neighbours meet.  The heap keeps the order that is given.
+ *
+ * Takes no locks: the caller has opened the table and its indexes for writing
+ * (ExecOpenIndices, CatalogOpenIndexes).  Slots stay filled.
+ */
+#include "log.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+
+/* The executor's way, for what only it checks; our tables have no such constraints by themselves. */
+static bool
+needs_executor(const ResultRelInfo *rri)
+{
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+		if (rri->ri_IndexRelationInfo[i]->ii_ExclusionOps != NULL ||
+			!rri->ri_IndexRelationDescs[i]->rd_index->indimmediate)
+			return true;
+	return false;
+}
+
+static bool
+predicate_holds(IndexInfo *info, TupleTableSlot *slot, EState *estate)
+{
+	ExprContext *context = GetPerTupleExprContext(estate);
+
+	if (info->ii_PredicateState == NULL)
+		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
+	context->ecxt_scantuple = slot;
+	return ExecQual(info->ii_PredicateState, context);
+}
+
+static void
+index_rows(Relation rel, Relation index, IndexInfo *info, EState *estate, TupleTableSlot **slots,
+		   int n)
+{
+	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+
+	if (!info->ii_ReadyForInserts)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		if (info->ii_Predicate != NIL && !predicate_holds(info, slots[i], estate))
+			continue;
+		if (info->ii_Expressions != NIL)
+			GetPerTupleExprContext(estate)->ecxt_scantuple = slots[i];
+		FormIndexDatum(info, slots[i], estate, values, nulls);
+		(void) index_insert(index, values, nulls, &slots[i]->tts_tid, rel, unique, false, info);
+	}
+	if (info->ii_Predicate != NIL || info->ii_Expressions != NIL)
+		ResetPerTupleExprContext(estate);
+}
+
+/* `sorted`: the slots in the order for `sorted_index`; InvalidOid: none. */
+void
+usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+				  Oid sorted_index, TupleTableSlot **sorted)
+{
+	Relation rel = rri->ri_RelationDesc;
+
+	heap_multi_insert(rel, slots, n, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < n; i++)
+		slots[i]->tts_tableOid = RelationGetRelid(rel);
+	if (unlikely(needs_executor(rri)))
+	{
+		for (int i = 0; i < n; i++)
+		{
+			(void) usher_insert_index_tuples(rri, slots[i], estate);
+			ResetPerTupleExprContext(estate);
+		}
+		return;
+	}
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		Relation index = rri->ri_IndexRelationDescs[i];
+
+		index_rows(rel, index, rri->ri_IndexRelationInfo[i], estate,
+				   RelationGetRelid(index) == sorted_index ? sorted : slots, n);
+	}
+}
