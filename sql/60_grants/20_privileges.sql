@@ -5,12 +5,14 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA usher FROM PUBLIC;
 REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA usher FROM PUBLIC;
 
 GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.tenants,
-    usher.events, usher.streams, usher.log_partitions TO usher_reader;
+    usher.events, usher.streams, usher.log_partitions,
+    usher.dead_letters, usher.sink_status, usher.replay_status TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
     usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category,
-    usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list
+    usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list,
+    usher.sink_status_list, usher.replay_status_list
     TO usher_reader;
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
@@ -20,12 +22,15 @@ GRANT EXECUTE ON FUNCTION
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     usher.tenants, usher.tenant_grants, usher.projections, usher.retention, usher.category_retention,
-    usher.stream_limits, usher.holds, usher.snapshots
+    usher.stream_limits, usher.holds, usher.snapshots, usher.sinks, usher.sink_lanes, usher.routes
     TO usher_admin;
+GRANT SELECT, INSERT ON usher.replays TO usher_admin;
+-- The values of secrets are for the relay workers alone.
+GRANT SELECT (sink_id, name), INSERT, UPDATE, DELETE ON usher.sink_secrets TO usher_admin;
 GRANT SELECT, INSERT ON usher.removal_requests TO usher_admin;
 GRANT SELECT ON usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
 GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projection_id_seq TO usher_admin;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
 REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.replace_partition, usher.carry_out_removals,
-    usher.call_archive, usher.kept_categories FROM usher_admin;
+    usher.call_archive, usher.kept_categories, usher.sink_options, usher.sink_signature FROM usher_admin;

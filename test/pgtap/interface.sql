@@ -42,6 +42,25 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('grant_tenant', 'tenant text, role regrole', 'void', 'volatile'),
     ('revoke_tenant', 'tenant text, role regrole', 'void', 'volatile'),
     ('current_tenant', '', 'integer', 'stable'),
+    -- relaying
+    ('add_sink', 'name text, kind text, config jsonb DEFAULT ''{}''::jsonb, from_position bigint DEFAULT NULL::bigint', 'integer', 'volatile'),
+    ('alter_sink', 'name text, config jsonb', 'void', 'volatile'),
+    ('drop_sink', 'name text', 'void', 'volatile'),
+    ('pause_sink', 'name text', 'void', 'volatile'),
+    ('resume_sink', 'name text', 'void', 'volatile'),
+    ('seek_sink', 'name text, "position" bigint', 'void', 'volatile'),
+    ('set_sink_secret', 'sink text, name text, value text', 'void', 'volatile'),
+    ('drop_sink_secret', 'sink text, name text', 'void', 'volatile'),
+    ('add_route', 'sink text, pattern text, topic text, key text DEFAULT ''{stream}''::text, filter jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, tombstones boolean DEFAULT false', 'bigint', 'volatile'),
+    ('alter_route', 'route_id bigint, pattern text DEFAULT NULL::text, topic text DEFAULT NULL::text, key text DEFAULT NULL::text, filter jsonb DEFAULT NULL::jsonb, priority integer DEFAULT NULL::integer, tombstones boolean DEFAULT NULL::boolean', 'void', 'volatile'),
+    ('drop_route', 'route_id bigint', 'void', 'volatile'),
+    ('explain_route', 'sink text, type text, stream text, data jsonb DEFAULT ''{}''::jsonb, metadata jsonb DEFAULT ''{}''::jsonb, published_topic text DEFAULT NULL::text, published_key text DEFAULT NULL::text, OUT route_id bigint, OUT topic text, OUT key text, OUT reason text', 'record', 'stable'),
+    ('replay', 'sink text, from_position bigint, to_position bigint, pattern text DEFAULT ''**''::text', 'bigint', 'volatile'),
+    ('cancel_replay', 'replay_id bigint', 'void', 'volatile'),
+    ('replay_dead_letters', 'sink text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
+    ('purge_dead_letters', 'sink text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
+    ('memory_messages', 'sink text, topic text DEFAULT NULL::text, after bigint DEFAULT 0, max integer DEFAULT 1000', 'SETOF usher.memory_message', 'volatile'),
+    ('verify_sink', 'name text, from_position bigint DEFAULT NULL::bigint, to_position bigint DEFAULT NULL::bigint', 'TABLE(problem text, "position" bigint, topic text, detail text)', 'volatile'),
     -- looking after it
     ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
 INSERT INTO interface (name, arguments, kind) VALUES
@@ -56,10 +75,10 @@ INSERT INTO settings VALUES
     ('usher.failover_gap', '1000000', 'sighup'), ('usher.position_chunk', '65536', 'sighup'),
     ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
-    ('usher.max_databases', '64', 'postmaster');
+    ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
-    + (SELECT count(*)::int FROM settings) + 21);
+    + (SELECT count(*)::int FROM settings) + 24);
 
 SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
                  ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
@@ -95,6 +114,10 @@ SELECT columns_are('usher', 'events', ARRAY['position', 'tenant', 'stream', 'cat
 SELECT has_view('usher', 'streams', 'view usher.streams exists');
 SELECT columns_are('usher', 'streams', ARRAY['tenant', 'stream', 'category', 'version', 'deleted', 'max_age', 'max_count', 'truncate_before', 'created_at']);
 SELECT has_view('usher', 'log_partitions', 'view usher.log_partitions exists');
+
+SELECT has_view('usher', 'sink_status', 'view usher.sink_status exists');
+SELECT has_view('usher', 'replay_status', 'view usher.replay_status exists');
+SELECT columns_are('usher', 'replay_status', ARRAY['replay_id', 'sink', 'kind', 'from_position', 'to_position', 'pattern', 'state', 'position', 'replayed', 'failed', 'skipped', 'error', 'created_at', 'ended_at']);
 
 -- roles
 SELECT has_role('usher_reader');

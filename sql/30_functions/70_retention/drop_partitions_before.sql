@@ -13,4 +13,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.drop_partitions_before IS
-'Ask the housekeeping worker to remove the partitions that lie wholly below a position. Partitions that a cursor of usher.hold still needs stay, unless force (ask again once it has moved). It keeps categories with longer retention, waits at most 50 ms for a lock and tries again. The request takes effect when this transaction commits.';
+'Ask the housekeeping worker to remove the partitions that lie wholly below a position. Partitions that a cursor of usher.hold or a sink still needs stay, unless force (ask again once it has moved). It keeps categories with longer retention, waits at most 50 ms for a lock and tries again. The request takes effect when this transaction commits.';

@@ -1,0 +1,12 @@
+CREATE FUNCTION usher.least_cursor()
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT min(c.position)
+    FROM (SELECT h.position FROM usher.holds h
+          UNION ALL
+          SELECT usher.cursor_position(l.sink_id, l.lane) FROM usher.sink_lanes l) c
+$$;
+COMMENT ON FUNCTION usher.least_cursor IS
+'Internal: the position that retention must not pass, of cursors of usher.hold and of sinks, also paused ones; null when there is none.';

@@ -1,0 +1,17 @@
+CREATE FUNCTION usher.seek_sink(name text, "position" bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    moved CONSTANT integer := usher.sink_named(seek_sink.name);
+    at    CONSTANT bigint := usher.sink_start(seek_sink."position");
+BEGIN
+    UPDATE usher.sink_lanes l
+    SET epoch = l.epoch + 1, repeat_upto = greatest(l.repeat_upto, usher.cursor_position(l.sink_id, l.lane))
+    WHERE l.sink_id = moved;
+    PERFORM usher.set_cursor(l.sink_id, l.lane, at) FROM usher.sink_lanes l WHERE l.sink_id = moved;
+END
+$$;
+COMMENT ON FUNCTION usher.seek_sink IS
+'Let a sink go on behind a position (0: with the oldest that is retained), when this transaction commits. Backwards: what it had delivered is delivered again, marked as a replay. Forwards: what lies between is never delivered. Errors: US022 unknown_sink, US004 position_gone, US018 for a position that is null, negative or ahead of the stable position.';
