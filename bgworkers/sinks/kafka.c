@@ -301,7 +301,7 @@ usher_kafka_open(const UsherSinkContext *context, int64_t *position, UsherSinkRe
 	k->batch_bytes = usher_option_int(context, "", "batch_bytes", 1000000);
 	k->opened_ms = usher_kafka_now_ms();
 	k->capacity = 1024;
-	k->ring = calloc(k->capacity, sizeof(*k->ring));
+	k->ring = calloc(k->capacity, sizeof(void *));
 	k->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (k->ring == NULL)
 		abort();

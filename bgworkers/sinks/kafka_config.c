@@ -100,7 +100,7 @@ set_producer(Builder *b, const Kafka *k)
 
 	set(b, "acks", "all");
 	set(b, "enable.idempotence", "true");
-	if (strcmp(idempotence, "true") == 0)
+	if (strcmp(idempotence, "true") == 0 && !k->exactly_once)
 		set(b, "enable.gapless.guarantee", "true");
 	set(b, "retry.backoff.ms", "100");
 	set(b, "partitioner", "murmur2_random");

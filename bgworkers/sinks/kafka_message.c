@@ -54,7 +54,7 @@ usher_kafka_push(Kafka *k, UsherMessage *message)
 	if (k->head - k->tail == k->capacity)
 	{
 		uint64_t capacity = k->capacity * 2;
-		UsherMessage **ring = calloc(capacity, sizeof(*ring));
+		UsherMessage **ring = calloc(capacity, sizeof(void *));
 
 		if (ring == NULL)
 			return false;

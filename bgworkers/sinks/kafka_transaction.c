@@ -453,33 +453,26 @@ replace_producer(Kafka *k, int64_t deadline_ms)
 	return true;
 }
 
-/* Abort, and be ready to send the batch again.  False: lost. */
-static bool
+/*
+ * Abort, and be ready to send the batch again.  With another producer: after
+ * a failed request librdkafka counts on where the broker does not, and the next
+ * transaction would fail for that alone.
+ */
+static void
 recover(Kafka *k, rd_kafka_resp_err_t err, uint64_t outstanding, int64_t deadline_ms)
 {
-	bool careful = k->careful;
+	bool suspects = k->careful_upto > k->tail && !k->careful;
 
 	if (!abort_transaction(k, deadline_ms))
-		return false;
-	if (k->careful_upto > k->tail && !careful)
-	{
+		return;
+	if (suspects)
 		k->careful_upto = k->head;
-		if (!replace_producer(k, deadline_ms))
-			return false;
-	}
-	else if (k->outstanding == outstanding)
-	{
-		/* Nothing was rejected: another attempt would end the same way, but for this. */
-		if (err != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || !probe_topics(k, deadline_ms))
-		{
-			usher_kafka_lost(k, rd_kafka_err2name(err), k->sink.error_text);
-			return false;
-		}
-	}
-	k->stopped = false;
-	k->in_producer = 0;
-	k->produced = k->tail;
-	return k->outstanding == 0 || begin(k);
+	/* Nothing was rejected: another attempt would end the same way, but for this. */
+	else if (k->outstanding == outstanding &&
+			 (err != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || !probe_topics(k, deadline_ms)))
+		usher_kafka_lost(k, rd_kafka_err2name(err), k->sink.error_text);
+	if (k->lost == SINK_OK && replace_producer(k, deadline_ms) && k->outstanding > 0)
+		begin(k);
 }
 
 UsherSinkResult

@@ -41,6 +41,7 @@ typedef struct Special
 {
 	int64_t position;
 	const char *what;
+	char *memory; /* of a large body */
 } Special;
 
 typedef struct Batch
@@ -128,7 +129,9 @@ special_apply(Driver *d, UsherMessage *m)
 		if (strncmp(what, "large=", 6) == 0)
 		{
 			m->body_len = (size_t) atoll(what + 6);
-			m->body = memset(malloc(m->body_len), ' ', m->body_len); /* kept until the end */
+			if (d->specials[i].memory == NULL)
+				d->specials[i].memory = memset(malloc(m->body_len), ' ', m->body_len);
+			m->body = d->specials[i].memory;
 		}
 		else if (strncmp(what, "topic=", 6) == 0)
 		{
