@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # test/chaos/dump.py: pg_dump, pg_restore and pg_upgrade carry everything, and the log goes on where it stood.
 #
-# A log with several partitions, tenants, retention settings, holds, limits and a deleted stream is dumped (plain, custom and
+# A log with several partitions, tenants, retention settings, holds, limits, sinks and a deleted stream is dumped (plain, custom and
 # parallel directory format) into another database and into another cluster, and a cluster is upgraded in place. Each time the
 # events, the tables of settings and what the functions say are the same; then appends go on: versions continue, positions
-# lie above all that were given.
+# lie above all that were given. A restored sink stands still until it is resumed, and goes on at its cursor.
 import os
 
 import lib
@@ -21,6 +21,9 @@ SELECT usher.set_category_retention('order', '100 days');
 SELECT usher.set_retention('90 days', NULL, NULL);
 SELECT usher.set_stream_limits('order-1', NULL, 1000, NULL);
 SELECT usher.hold('slow reader', 17);
+SELECT usher.add_sink('live', 'memory', '{"parallel": 2}', 0);
+SELECT usher.add_sink('still', 'memory', '{"mode": "structured"}', 0), usher.pause_sink('still');
+SELECT usher.set_sink_secret('still', 'password', 'x'), usher.add_route('still', 'load.*', '{category}s', filter => '{"data": {"tag": 1}}');
 """
 
 # what must be the same before and after, whatever became of oids
@@ -44,6 +47,14 @@ FINGERPRINTS = {
     "read": "SELECT count(*), md5(string_agg(e::text, '|' ORDER BY position)) FROM usher.read(0, 100000) AS e",
     "read_stream": "SELECT md5(string_agg(e::text, '|' ORDER BY version)) FROM usher.read_stream('order-1', 1, 10000) AS e",
     "deleted stream": "SELECT count(*) FROM usher.read_stream('gone-1')",
+    "sinks": "SELECT string_agg(format('%s %s %s', name, kind, config), '|' ORDER BY name) FROM usher.sinks",
+    "cursors": "SELECT string_agg(format('%s/%s %s', l, least(c.last_value, (SELECT max(position) FROM usher.log)), c.is_called), '|' ORDER BY c.tableoid::regclass::text)"
+               " FROM (SELECT tableoid, * FROM usher.sink_1_0 UNION ALL SELECT tableoid, * FROM usher.sink_1_1"
+               " UNION ALL SELECT tableoid, * FROM usher.sink_2_0) AS c"
+               " JOIN usher.sink_lanes AS l ON c.tableoid = usher.cursor_name(l.sink_id, l.lane)::regclass",
+    "routes": "SELECT string_agg(r::text, '|' ORDER BY r::text) FROM usher.routes AS r",
+    "secrets": "SELECT string_agg(s::text, '|' ORDER BY s::text) FROM usher.sink_secrets AS s",
+    "dead letters": "SELECT string_agg(d::text, '|' ORDER BY d::text) FROM usher.dead_letters AS d",
     "extension": "SELECT extversion FROM pg_extension WHERE extname = 'pg_usher'",
 }
 
@@ -63,6 +74,15 @@ def fill(cluster, database="postgres"):
     cluster.rows("SELECT usher.publish('mail', 'k', 'load.small', '{}')", database=database)
     # positions that were taken, passed and never seen again
     cluster.rows("SELECT usher.append('last-1', 'load.small', '{}')", database=database)
+    cluster.rows("SELECT usher.seek_sink('still', 1234)", database=database)
+    cluster.rows("INSERT INTO usher.dead_letters (tenant_id, sink_id, position, type, envelope, error_code, error)"
+                 " VALUES (1, 2, 17, 'load.small', '{}', 'MSG_SIZE_TOO_LARGE', 'no')", database=database)
+    wait_for_cursor(cluster, database)
+
+
+def wait_for_cursor(cluster, database):
+    lib.wait_until(lambda: cluster.value("SELECT min(usher.cursor_position(1, n)) = usher.stable_position()"
+                                         " FROM generate_series(0, 1) AS n", database=database), 30, "the cursors of the live sink")
 
 
 def fingerprints(cluster, database="postgres"):
@@ -74,6 +94,17 @@ def ensure_same(before, cluster, database, what):
     ensure_empty(["%s: %s became %s" % (name, str(before[name])[:200], str(after[name])[:200]) for name in before
                   if before[name] != after[name]], "not carried by " + what)
     cluster.check(database)
+
+
+def ensure_sinks(cluster, database, top, paused, what):
+    """A copy's sinks stand still until they are resumed; then they go on behind their cursors."""
+    ensure(cluster.value("SELECT paused FROM usher.sinks WHERE name = 'live'", database=database) == paused,
+           "a sink %s after %s" % ("runs" if paused else "is paused", what))
+    if paused:
+        cluster.rows("SELECT usher.resume_sink('live')", database=database)
+    wait_for_cursor(cluster, database)
+    first = cluster.value("SELECT min(position) FROM usher.memory_messages('live')", database=database)
+    ensure(first > top, "after %s the sink began with %s, not behind %d" % (what, first, top))
 
 
 def ensure_goes_on(cluster, database, top, what):
@@ -130,6 +161,7 @@ class Dump:
                           *self.cluster.connection_arguments("restored"))
         ensure_same(self.before, self.cluster, "restored", "pg_dump | psql")
         ensure_goes_on(self.cluster, "restored", self.top, "pg_dump | psql")
+        ensure_sinks(self.cluster, "restored", self.top, True, "pg_dump | psql")
         ensure_same(self.before, self.cluster, "postgres", "being dumped")
 
     def custom(self):
@@ -150,6 +182,7 @@ class Dump:
                 self.look_at(other)
         ensure_same(self.before, other, "postgres", "pg_restore")
         ensure_goes_on(other, "postgres", self.top, "pg_restore")
+        ensure_sinks(other, "postgres", self.top, True, "pg_restore")
         other.restart()
         other.check()
         ensure_empty(other.log_crashes(), "server log")
@@ -182,6 +215,7 @@ class Dump:
         target.start()
         ensure_same(self.before, target, "postgres", "pg_upgrade")
         ensure_goes_on(target, "postgres", self.top, "pg_upgrade")
+        ensure_sinks(target, "postgres", self.top, False, "pg_upgrade")
         ensure_empty(target.log_crashes(), "server log")
         target.stop()
 

@@ -6,7 +6,7 @@ AS $$
 DECLARE
     found_id integer;
 BEGIN
-    -- Changes of one sink follow each other. Its workers, who only refer to the row, do not wait.
+    -- Changes of one sink follow each other.
     SELECT s.sink_id INTO found_id FROM usher.sinks s WHERE s.name = sink_named.sink FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'sink "%" does not exist', sink
