@@ -2,7 +2,7 @@
  * bgworkers/housekeeping.c
  *	  One per database with a log: partitions ahead of need, positions
  *	  reserved ahead, the stable position recorded for standbys, removal of old
- *	  partitions.
+ *	  partitions, relay workers, tables of cursors.
  *
  * It sleeps until it is poked: by an appender that came near the last
  * partition, by a commit when a standby could want to know, by a request for
@@ -13,6 +13,7 @@
 
 #include "lib/backoff.h"
 #include "log/log.h"
+#include "subscription/subscription.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -34,6 +35,7 @@
 
 #define REMOVAL_RETRY_MS     250
 #define REMOVAL_RETRY_MS_MAX 30000
+#define ROTATION_RETRY_MS    500
 
 PGDLLEXPORT void usher_housekeeping_main(Datum arg);
 
@@ -45,6 +47,8 @@ typedef struct Housekeeping
 	bool removals_left; /* asked for and not done */
 	int removal_failures;
 	TimestampTz removals_due; /* not before */
+	bool rotating; /* a table of cursors is full */
+	int full_table; /* which */
 } Housekeeping;
 
 static UsherDb *exit_db;
@@ -186,6 +190,36 @@ look_at_removals(Housekeeping *h)
 	return again;
 }
 
+/*
+ * A table of subscription cursors that is full is filled no more, and emptied
+ * when nobody uses it.  Returns the milliseconds until the next try; -1: done.
+ */
+static long
+rotate_cursors(Housekeeping *h)
+{
+	bool isnull, done;
+	Oid types[] = {INT4OID};
+	Datum values[1];
+
+	if (!h->rotating && pg_atomic_read_u32(&h->db->cursor_rows) < USHER_CURSOR_ROWS)
+		return -1;
+	begin("emptying a table of subscription cursors");
+	if (!h->rotating)
+		h->full_table = usher_cursor_table_switch(h->db);
+	h->rotating = true;
+	SPI_connect();
+	values[0] = Int32GetDatum(h->full_table);
+	if (SPI_execute_with_args("SELECT usher.rotate_cursors($1)", 1, types, values, NULL, false,
+							  0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("usher.rotate_cursors() failed")));
+	done = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	commit();
+	h->rotating = !done;
+	return done ? -1 : ROTATION_RETRY_MS;
+}
+
 static long
 sooner(long a, long b)
 {
@@ -219,6 +253,7 @@ housekeeping_round(void *state)
 	reserve_ahead(h->db);
 	sleep_ms = record_stable(h);
 	sleep_ms = sooner(sleep_ms, usher_supervise(h->db));
+	sleep_ms = sooner(sleep_ms, rotate_cursors(h));
 	sleep_ms = sooner(sleep_ms, look_at_removals(h));
 	return sleep_ms;
 }

@@ -187,6 +187,7 @@ const UsherSinkOps *
 usher_sink_ops(const char *kind)
 {
 	static const UsherSinkOps *const all[] = {
+		&usher_sink_kafka,
 		&usher_sink_memory,
 	};
 
@@ -636,7 +637,7 @@ usher_relay_main(Datum arg)
 	initStringInfo(&relay.json);
 	relay_commit();
 	usher_relay_is_worker();
-	usher_follow_begin(relay.db);
+	usher_follow_begin(relay.db, 0, NULL, 0);
 	relay.worker = (UsherWorker){
 		.round = relay_round,
 		.state = &relay,

@@ -33,5 +33,6 @@
 #define ERRCODE_USHER_UNKNOWN_SINK           USHER_SQLSTATE('0', '2', '2')
 #define ERRCODE_USHER_UNKNOWN_ROUTE          USHER_SQLSTATE('0', '2', '3')
 #define ERRCODE_USHER_SINK_BLOCKED           USHER_SQLSTATE('0', '2', '4')
+#define ERRCODE_USHER_LEASE_LOST             USHER_SQLSTATE('0', '2', '6')
 
 #endif /* USHER_ERRORS_H */

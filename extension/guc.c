@@ -26,6 +26,7 @@ int usher_snapshot_every;
 int usher_stable_mark_interval_ms;
 int usher_max_databases;
 int usher_max_relays;
+int usher_max_leases;
 
 typedef struct Setting
 {
@@ -64,6 +65,8 @@ static const Setting settings[] = {
 			"Databases of this cluster that can have a log."),
 	INTEGER("usher.max_event_size", &usher_max_event_size_kb, 1024, 1, 512 * 1024, PGC_SUSET,
 			GUC_UNIT_KB, "Largest data or metadata of one event."),
+	INTEGER("usher.max_leases", &usher_max_leases, 4096, 64, 1000000, PGC_POSTMASTER, 0,
+			"Partitions of subscriptions that can be leased at a time in this cluster."),
 	INTEGER("usher.max_relays", &usher_max_relays, 64, 1, 10000, PGC_POSTMASTER, 0,
 			"Lanes of sinks and replays that can be relayed at a time in this cluster."),
 	INTEGER("usher.max_transaction_events", &usher_max_transaction_events, 100000, 1, 10000000,

@@ -7,6 +7,7 @@
 #include "database.h"
 #include "log/log.h"
 #include "relay/status.h"
+#include "subscription/subscription.h"
 #include "shmem.h"
 
 #include "fmgr.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	usher_shmem_init();
 	usher_flush_init(); /* registered early = called late: after other extensions' pre-commit work */
 	usher_relay_init();
+	usher_lease_callbacks();
 	usher_database_init();
 	register_launcher();
 }

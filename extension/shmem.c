@@ -4,6 +4,8 @@
  */
 #include "shmem.h"
 
+#include "subscription/subscription.h"
+
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -35,7 +37,8 @@ shmem_request(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
-	RequestNamedLWLockTranche(TRANCHE, 2);
+	RequestAddinShmemSpace(usher_leases_size());
+	RequestNamedLWLockTranche(TRANCHE, 3);
 }
 
 static void
@@ -57,6 +60,8 @@ shmem_startup(void)
 		memset(s, 0, shared_size());
 		s->lock = &locks[0].lock;
 		s->waiter_lock = &locks[1].lock;
+		s->lease_lock = &locks[2].lock;
+		pg_atomic_init_u64(&s->last_lease, (uint64) GetCurrentTimestamp());
 		s->ndbs = usher_max_databases;
 		s->nslots = MaxBackends;
 		pg_atomic_init_u32(&s->nwaiters, 0);
@@ -86,6 +91,8 @@ shmem_startup(void)
 			pg_atomic_init_u64(&s->dbs[i].registrations, 0);
 			pg_atomic_init_u64(&s->dbs[i].commit_lsn, 0);
 			pg_atomic_init_u32(&s->dbs[i].sinks_generation, 0);
+			pg_atomic_init_u32(&s->dbs[i].cursor_table, 0);
+			pg_atomic_init_u32(&s->dbs[i].cursor_rows, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
 		for (int i = 0; i < s->nrelays; i++)
@@ -96,6 +103,7 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->relays[i].ring, 0);
 		}
 	}
+	usher_leases_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -5,8 +5,9 @@
  * Locking: `UsherShared.lock` protects the set of databases and the loading
  * and raising of their counters; UsherDb.mutex protects the fields marked
  * (m) and is held for a few instructions only; `waiter_lock` protects the
- * list of waiters (shared to walk, exclusive to change).  Everything else
- * is atomic.  Order: lock, then waiter_lock; a mutex is always the last.
+ * list of waiters (shared to walk, exclusive to change); `lease_lock` the
+ * leases of subscriptions.  Everything else is atomic.  Order: lock, then
+ * waiter_lock; a mutex is always the last.
  */
 #ifndef USHER_SHMEM_H
 #define USHER_SHMEM_H
@@ -35,6 +36,8 @@ typedef struct UsherDb
 	pg_atomic_uint64
 		commit_lsn; /* end of the newest commit record of a transaction that appended */
 	pg_atomic_uint32 sinks_generation; /* counts changes of the sinks' configuration */
+	pg_atomic_uint32 cursor_table; /* which of the two tables of subscription cursors is filled */
+	pg_atomic_uint32 cursor_rows; /* inserted into it */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
 	ConditionVariable partitions_cv; /* broadcast when a partition was made */
@@ -50,6 +53,7 @@ typedef struct UsherSlot
 	/* while waiting: */
 	int32 tenant_id;
 	int32 pattern_len;
+	int32 subscription_id; /* whose freed partitions end the wait, too; 0: none */
 	pg_atomic_uint64 hit; /* position that ends the wait once it is stable; 0: none yet */
 	char pattern[USHER_NAME_MAX + 1];
 	char pad[PG_CACHE_LINE_SIZE];
@@ -100,6 +104,8 @@ typedef struct UsherShared
 {
 	LWLock *lock;
 	LWLock *waiter_lock;
+	LWLock *lease_lock; /* of the tables in subscription/lease.c */
+	pg_atomic_uint64 last_lease; /* only rises, also over restarts: it begins with the time */
 	int ndbs;
 	int nslots;
 	pg_atomic_uint32 launcher_procno;

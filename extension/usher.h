@@ -50,6 +50,7 @@ extern int usher_snapshot_every;
 extern int usher_stable_mark_interval_ms;
 extern int usher_max_databases;
 extern int usher_max_relays;
+extern int usher_max_leases;
 
 extern void usher_guc_init(void);
 

@@ -25,7 +25,7 @@ enum
 	EVENT_DATA,
 	EVENT_METADATA,
 	EVENT_RECORDED_AT,
-	EVENT_NATTS = EVENT_RECORDED_AT
+	EVENT_NATTS = USHER_EVENT_NATTS
 };
 
 TupleTableSlot *
@@ -43,9 +43,9 @@ fetched(Datum value, bool isnull)
 	return value;
 }
 
-/* A pending event has no position and no time yet. */
-HeapTuple
-usher_event_form(TupleTableSlot *log_slot)
+/* The columns of usher.event.  A pending event has no position and no time yet. */
+void
+usher_event_values(TupleTableSlot *log_slot, Datum *values, bool *nulls)
 {
 	static const AttrNumber columns[EVENT_NATTS] = {
 		[EVENT_POSITION - 1] = LOG_POSITION,
@@ -60,8 +60,6 @@ usher_event_form(TupleTableSlot *log_slot)
 		[EVENT_METADATA - 1] = LOG_METADATA,
 		[EVENT_RECORDED_AT - 1] = LOG_RECORDED_AT,
 	};
-	Datum values[EVENT_NATTS];
-	bool nulls[EVENT_NATTS];
 	text *slug;
 
 	slot_getallattrs(log_slot);
@@ -84,6 +82,15 @@ usher_event_form(TupleTableSlot *log_slot)
 	}
 	if (DatumGetInt64(values[EVENT_POSITION - 1]) == 0)
 		nulls[EVENT_POSITION - 1] = nulls[EVENT_RECORDED_AT - 1] = true;
+}
+
+HeapTuple
+usher_event_form(TupleTableSlot *log_slot)
+{
+	Datum values[EVENT_NATTS];
+	bool nulls[EVENT_NATTS];
+
+	usher_event_values(log_slot, values, nulls);
 	return heap_form_tuple(usher_catalog()->event_desc, values, nulls);
 }
 

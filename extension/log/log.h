@@ -298,6 +298,8 @@ extern Oid usher_catalog_projections(void);
 
 /* ---- event.c ---- */
 extern HeapTuple usher_event_form(TupleTableSlot *log_slot);
+#define USHER_EVENT_NATTS 12
+extern void usher_event_values(TupleTableSlot *log_slot, Datum *values, bool *nulls);
 extern Datum usher_event_datum(TupleTableSlot *log_slot);
 extern TupleTableSlot *usher_log_slot(const struct TupleTableSlotOps *ops);
 
@@ -320,7 +322,9 @@ extern TimestampTz usher_newest_recorded_at(void);
 /* ---- wake.c ---- */
 
 extern void usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes);
-extern void usher_follow_begin(UsherDb *db);
+extern void usher_wait_sleep(long timeout_ms);
+extern void
+usher_follow_begin(UsherDb *db, int32 tenant_id, const text *pattern, int32 subscription_id);
 extern void usher_follow_examined(UsherDb *db, int64 stable);
 extern void usher_follow_end(void);
 extern int64 usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern);

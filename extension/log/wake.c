@@ -111,6 +111,7 @@ wait_end(void)
 			break;
 		}
 	waiting = false;
+	s->slots[mine].subscription_id = 0;
 	LWLockRelease(s->waiter_lock);
 }
 
@@ -145,8 +146,8 @@ wait_begin(UsherDb *db, int32 tenant_id, const text *pattern)
 }
 
 /* Sleep until the latch is set, the time is over, or the client has gone. */
-static void
-sleep_until_set(long timeout_ms)
+void
+usher_wait_sleep(long timeout_ms)
 {
 	WaitEvent event;
 
@@ -246,7 +247,7 @@ wait_loop(UsherDb *db, int64 after, TimestampTz deadline, Search *search)
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (left <= 0)
 			return stable;
-		sleep_until_set(standby ? Min(left, STANDBY_LOOK_MS) : left);
+		usher_wait_sleep(standby ? Min(left, STANDBY_LOOK_MS) : left);
 	}
 }
 
@@ -276,24 +277,26 @@ usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern)
 	return result;
 }
 
-/* ---- for who follows the whole log, of every tenant, as a relay does ---- */
+/* ---- for who follows the log and does other things meanwhile ---- */
 
-/* From now on our latch is set when something has become stable that we have not examined. */
+/*
+ * From now on our latch is set when an event of the tenant (0: of any) whose
+ * type matches the pattern (NULL: every) has become stable that we have not
+ * examined, or a partition of the subscription (0: none) has come free.
+ */
 void
-usher_follow_begin(UsherDb *db)
+usher_follow_begin(UsherDb *db, int32 tenant_id, const text *pattern, int32 subscription_id)
 {
-	static const text *everything;
-
-	if (waiting)
-		return;
-	if (everything == NULL)
+	union
 	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		char bytes[VARHDRSZ + 1];
+		int32 aligned;
+	} everything;
 
-		everything = cstring_to_text("*");
-		MemoryContextSwitchTo(old);
-	}
-	wait_begin(db, 0, everything);
+	SET_VARSIZE(&everything, VARHDRSZ + 1);
+	everything.bytes[VARHDRSZ] = '*';
+	usher_my_slot()->subscription_id = subscription_id;
+	wait_begin(db, tenant_id, pattern ? pattern : (const text *) &everything);
 }
 
 /* Call after reading: everything up to `stable`, as it was taken before, has been examined. */

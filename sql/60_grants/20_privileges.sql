@@ -6,19 +6,32 @@ REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA usher FROM PUBLIC;
 
 GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.tenants,
     usher.events, usher.streams, usher.log_partitions,
-    usher.dead_letters, usher.sink_status, usher.replay_status TO usher_reader;
+    usher.dead_letters, usher.sink_status, usher.replay_status,
+    usher.subscriptions, usher.parked_keys, usher.subscription_status TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
     usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category,
     usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list,
-    usher.sink_status_list, usher.replay_status_list
+    usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.sink_lag
     TO usher_reader;
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
 GRANT EXECUTE ON FUNCTION
     usher.append, usher.append_batch, usher.append_many, usher.publish, usher.delete_stream
     TO usher_writer;
+
+-- Consumers: their tenant's subscriptions are theirs.
+GRANT EXECUTE ON FUNCTION
+    usher.subscribe, usher.unsubscribe, usher.pause_subscription, usher.resume_subscription, usher.seek_subscription,
+    usher.seek_subscription_time, usher.poll, usher.ack, usher.nack, usher.extend, usher.skip_dead_letter,
+    usher.retry_dead_letters, usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name,
+    usher.lease_held
+    TO usher_writer;
+GRANT EXECUTE ON PROCEDURE usher.wait_for_delivery TO usher_writer;
+GRANT INSERT, UPDATE, DELETE ON usher.subscriptions, usher.parked_keys TO usher_writer;
+GRANT DELETE ON usher.dead_letters TO usher_writer;
+GRANT USAGE ON SEQUENCE usher.subscriptions_subscription_id_seq TO usher_writer;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     usher.tenants, usher.tenant_grants, usher.projections, usher.retention, usher.category_retention,
@@ -33,4 +46,5 @@ GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projectio
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
 REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.replace_partition, usher.carry_out_removals,
-    usher.call_archive, usher.kept_categories, usher.sink_options, usher.sink_signature FROM usher_admin;
+    usher.call_archive, usher.kept_categories, usher.sink_options, usher.sink_signature,
+    usher.rotate_cursors FROM usher_admin;

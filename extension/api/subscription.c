@@ -1,0 +1,351 @@
+/*
+ * extension/api/subscription.c
+ *	  Functions of subscriptions: check the arguments, then extension/subscription.
+ */
+#include "usher.h"
+
+#include "log/log.h"
+#include "subscription/subscription.h"
+#include "tenancy/tenant.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define SELECT_WAIT_MAX_MS 5000
+#define POLL_MAX           10000 /* events */
+#define ERROR_TEXT_MAX     8192
+#define DELIVERY_NATTS     (3 + USHER_EVENT_NATTS)
+
+static UsherSubscription *
+subscription_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_NAME), errmsg("the subscription's name is null")));
+	usher_check_name(PG_GETARG_TEXT_PP(0), "subscription name");
+	return usher_subscription_find(PG_GETARG_TEXT_PP(0));
+}
+
+static int64
+bigint_argument(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s is null", what)));
+	return PG_GETARG_INT64(n);
+}
+
+/* An interval in milliseconds; -1 for null. */
+static int64
+interval_ms(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	Interval *i;
+	double ms;
+
+	if (PG_ARGISNULL(n))
+		return -1;
+	i = PG_GETARG_INTERVAL_P(n);
+	ms = i->time / 1000.0 + (i->day + i->month * (double) DAYS_PER_MONTH) * SECS_PER_DAY * 1000.0;
+	if (ms < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s cannot be negative", what)));
+	return (int64) Min(ms, (double) INT_MAX);
+}
+
+/* ---- poll ---- */
+
+typedef struct Output
+{
+	ReturnSetInfo *result;
+	MemoryContext scratch;
+} Output;
+
+static void
+deliver(UsherPoll *poll, int64 lease, int partition, int attempt, TupleTableSlot *slot)
+{
+	Output *output = poll->arg;
+	MemoryContext old = MemoryContextSwitchTo(output->scratch);
+	Datum values[DELIVERY_NATTS] = {
+		Int64GetDatum(lease),
+		Int32GetDatum(partition),
+		Int32GetDatum(attempt),
+	};
+	bool nulls[DELIVERY_NATTS] = {0};
+
+	usher_event_values(slot, values + 3, nulls + 3);
+	tuplestore_putvalues(output->result->setResult, output->result->setDesc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(output->scratch);
+}
+
+/* How long to sleep: until the deadline, or until a parked key is due. */
+static long
+time_left(TimestampTz deadline, TimestampTz next_at)
+{
+	TimestampTz until = next_at != 0 ? Min(deadline, next_at) : deadline;
+
+	return Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
+}
+
+static void
+poll_and_wait(UsherPoll *poll, TimestampTz deadline)
+{
+	const UsherSubscription *s = poll->subscription;
+	UsherDb *db = usher_db();
+
+	usher_follow_begin(db, s->tenant_id, s->pattern, s->id);
+	PG_TRY();
+	{
+		for (;;)
+		{
+			AcceptInvalidationMessages();
+			if (usher_poll_once(poll) > 0 || GetCurrentTimestamp() >= deadline)
+				break;
+			if (poll->more)
+			{
+				CHECK_FOR_INTERRUPTS();
+				continue;
+			}
+			usher_follow_examined(db, poll->examined);
+			usher_wait_sleep(time_left(deadline, poll->next_at));
+		}
+	}
+	PG_FINALLY();
+	{
+		usher_follow_end();
+	}
+	PG_END_TRY();
+}
+
+/* (subscription, max, wait, member, ack) */
+PG_FUNCTION_INFO_V1(usher_poll);
+Datum
+usher_poll(PG_FUNCTION_ARGS)
+{
+	Output output;
+	UsherPoll poll = {.subscription = subscription_argument(fcinfo), .deliver = deliver};
+	int64 wait_ms = Min(Max(interval_ms(fcinfo, 2, "wait"), 0), SELECT_WAIT_MAX_MS);
+
+	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1 || PG_GETARG_INT32(1) > POLL_MAX)
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+						errmsg("max must be between 1 and %d", POLL_MAX)));
+	if (!PG_ARGISNULL(3))
+		usher_check_name(PG_GETARG_TEXT_PP(3), "member");
+	poll.max = PG_GETARG_INT32(1);
+	poll.member = usher_member_id(PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
+	poll.arg = &output;
+	InitMaterializedSRF(fcinfo, 0);
+	output.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	output.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher delivery",
+										   ALLOCSET_DEFAULT_SIZES);
+	if (!PG_ARGISNULL(4))
+		usher_subscription_ack(poll.subscription, PG_GETARG_INT64(4), PG_INT64_MAX);
+	while (usher_poll_once(&poll) == 0 && poll.more)
+		CHECK_FOR_INTERRUPTS();
+	if (poll.delivered == 0 && wait_ms > 0)
+		poll_and_wait(&poll, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms));
+	return (Datum) 0;
+}
+
+static bool
+wait_ready(const text *name, TimestampTz deadline)
+{
+	UsherSubscription *s = usher_subscription_find(name);
+	UsherDb *db = usher_db();
+	volatile bool ready = false;
+	int64 examined = 0;
+
+	usher_follow_begin(db, s->tenant_id, s->pattern, s->id);
+	PG_TRY();
+	{
+		for (;;)
+		{
+			TimestampTz next_at;
+
+			AcceptInvalidationMessages();
+			ready = usher_poll_ready(s, &examined, &next_at);
+			if (ready || GetCurrentTimestamp() >= deadline)
+				break;
+			usher_follow_examined(db, examined);
+			usher_wait_sleep(time_left(deadline, next_at));
+		}
+	}
+	PG_FINALLY();
+	{
+		usher_follow_end();
+	}
+	PG_END_TRY();
+	return ready;
+}
+
+/* CALL usher.wait_for_delivery(subscription, timeout, INOUT ready): commits first, holds no snapshot. */
+PG_FUNCTION_INFO_V1(usher_wait_for_delivery);
+Datum
+usher_wait_for_delivery(PG_FUNCTION_ARGS)
+{
+	int64 timeout_ms = interval_ms(fcinfo, 1, "timeout");
+	text *name;
+	TupleDesc desc;
+	Datum value;
+	bool isnull = false;
+
+	(void) subscription_argument(fcinfo);
+	if (timeout_ms < 0)
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout is null")));
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+						errmsg("usher.wait_for_delivery cannot run inside a transaction block"),
+						errhint("Inside one, use usher.poll with its wait, at most 5 seconds.")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("usher.wait_for_delivery must be called with CALL")));
+	desc = BlessTupleDesc(CreateTupleDescCopy(desc));
+	name = PG_GETARG_TEXT_P_COPY(0);
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	value = BoolGetDatum(
+		wait_ready(name, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms)));
+	SPI_finish();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
+}
+
+/* ---- ack, nack, extend ---- */
+
+PG_FUNCTION_INFO_V1(usher_ack);
+Datum
+usher_ack(PG_FUNCTION_ARGS)
+{
+	UsherSubscription *s = subscription_argument(fcinfo);
+	int64 lease = bigint_argument(fcinfo, 1, "lease");
+
+	usher_subscription_ack(s, lease, PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT64(2));
+	PG_RETURN_VOID();
+}
+
+/* (subscription, lease, position, error, retry_after) */
+PG_FUNCTION_INFO_V1(usher_nack);
+Datum
+usher_nack(PG_FUNCTION_ARGS)
+{
+	UsherSubscription *s = subscription_argument(fcinfo);
+	int64 lease = bigint_argument(fcinfo, 1, "lease");
+	int64 position = bigint_argument(fcinfo, 2, "position");
+	text *error = PG_ARGISNULL(3) ? cstring_to_text("") : PG_GETARG_TEXT_PP(3);
+	int len = Min(VARSIZE_ANY_EXHDR(error), ERROR_TEXT_MAX);
+
+	len = pg_mbcliplen(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error), len);
+	usher_subscription_nack(s, lease, position, pnstrdup(VARDATA_ANY(error), len),
+							interval_ms(fcinfo, 4, "retry_after"));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(usher_extend);
+Datum
+usher_extend(PG_FUNCTION_ARGS)
+{
+	UsherSubscription *s = subscription_argument(fcinfo);
+	int64 lease = bigint_argument(fcinfo, 1, "lease");
+	int64 ms = interval_ms(fcinfo, 2, "interval");
+
+	if (!usher_lease_extend(s, lease, ms < 0 ? s->lease_ms : ms))
+		usher_lease_lost(s, lease);
+	PG_RETURN_VOID();
+}
+
+/* ---- administration ---- */
+
+/* (name, what) */
+PG_FUNCTION_INFO_V1(usher_check_name_sql);
+Datum
+usher_check_name_sql(PG_FUNCTION_ARGS)
+{
+	char *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is null", what)));
+	usher_check_name(PG_GETARG_TEXT_PP(0), what);
+	PG_RETURN_VOID();
+}
+
+/* Of the session's tenant, by its number. */
+static UsherSubscription *
+own_subscription(FunctionCallInfo fcinfo)
+{
+	UsherSubscription *s = usher_subscription_get(PG_GETARG_INT32(0));
+
+	if (s == NULL || s->tenant_id != usher_current_tenant_id())
+		ereport(ERROR, (errcode(ERRCODE_USHER_UNKNOWN_SUBSCRIPTION),
+						errmsg("subscription %d does not exist", PG_GETARG_INT32(0))));
+	return s;
+}
+
+/* (subscription_id, position): every partition goes on behind it; leases that are out are lost. */
+PG_FUNCTION_INFO_V1(usher_subscription_start);
+Datum
+usher_subscription_start(PG_FUNCTION_ARGS)
+{
+	UsherSubscription *s = own_subscription(fcinfo);
+	int *partitions = palloc(s->partitions * sizeof(int));
+	int64 *positions = palloc(s->partitions * sizeof(int64));
+
+	for (int i = 0; i < s->partitions; i++)
+	{
+		partitions[i] = i;
+		positions[i] = PG_GETARG_INT64(1);
+		(void) usher_partition_lock(s->id, i, true);
+	}
+	usher_subscription_cursors_set(s, s->partitions, partitions, positions);
+	usher_leases_revoke(s->id);
+	PG_RETURN_VOID();
+}
+
+/* (subscription_id, lease, partition) */
+PG_FUNCTION_INFO_V1(usher_lease_held);
+Datum
+usher_lease_held(PG_FUNCTION_ARGS)
+{
+	UsherSubscription s = {.id = PG_GETARG_INT32(0)};
+
+	PG_RETURN_BOOL(usher_lease_holds(&s, PG_GETARG_INT64(1), PG_GETARG_INT32(2)));
+}
+
+/* (subscription_id): partition, position, lease, delivered up to */
+PG_FUNCTION_INFO_V1(usher_subscription_partitions);
+Datum
+usher_subscription_partitions(PG_FUNCTION_ARGS)
+{
+	UsherSubscription *s = own_subscription(fcinfo);
+	ReturnSetInfo *result;
+	int *partitions = palloc(s->partitions * sizeof(int));
+	int64 *positions = palloc(s->partitions * sizeof(int64));
+
+	InitMaterializedSRF(fcinfo, 0);
+	result = (ReturnSetInfo *) fcinfo->resultinfo;
+	for (int i = 0; i < s->partitions; i++)
+		partitions[i] = i;
+	usher_subscription_cursors(s->id, s->partitions, partitions, positions);
+	for (int i = 0; i < s->partitions; i++)
+	{
+		int64 lease, upto;
+		Datum values[4];
+		bool nulls[4] = {0};
+
+		nulls[2] = nulls[3] = !usher_lease_of(s, i, &lease, &upto);
+		values[0] = Int32GetDatum(i);
+		values[1] = Int64GetDatum(positions[i]);
+		values[2] = Int64GetDatum(lease);
+		values[3] = Int64GetDatum(upto);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,13 @@
+CREATE FUNCTION usher.resume_subscription(name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found usher.subscriptions := usher.subscription_named(resume_subscription.name);
+BEGIN
+    UPDATE usher.subscriptions s SET paused = false WHERE s.subscription_id = found.subscription_id;
+END
+$$;
+COMMENT ON FUNCTION usher.resume_subscription IS
+'Deliver again after usher.pause_subscription. Error: US003 unknown_subscription.';
