@@ -55,6 +55,7 @@ CREATE TABLE plain (
     tenant_id   integer NOT NULL,
     slot        integer NOT NULL DEFAULT 0,
     flags       integer NOT NULL DEFAULT 0,
+    category_hash integer NOT NULL DEFAULT 0,
     version     bigint,
     stream      text COLLATE "C",
     category    text COLLATE "C",

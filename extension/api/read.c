@@ -423,6 +423,13 @@ usher_category(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(usher_stream_category(PG_GETARG_TEXT_PP(0)));
 }
 
+PG_FUNCTION_INFO_V1(usher_category_hash_fn);
+Datum
+usher_category_hash_fn(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(usher_category_hash(PG_GETARG_TEXT_PP(0)));
+}
+
 PG_FUNCTION_INFO_V1(usher_current_tenant);
 Datum
 usher_current_tenant(PG_FUNCTION_ARGS)

@@ -220,21 +220,25 @@ usher_partition_index(const UsherCatalog *cat, int64 position)
 }
 
 static UsherIndex
-index_kind(Form_pg_index index)
+index_kind(HeapTuple tuple)
 {
 	static const struct
 	{
+		bool partial;
 		int nkeys;
 		AttrNumber keys[3];
 	} kinds[INDEX_COUNT] = {
-		[INDEX_POSITION] = {1, {LOG_POSITION}},
-		[INDEX_STREAM] = {3, {LOG_TENANT_ID, LOG_STREAM, LOG_VERSION}},
-		[INDEX_CATEGORY] = {3, {LOG_TENANT_ID, LOG_CATEGORY, LOG_POSITION}},
-		[INDEX_ID] = {2, {LOG_TENANT_ID, LOG_ID}},
+		[INDEX_POSITION] = {false, 1, {LOG_POSITION}},
+		[INDEX_STREAM] = {true, 3, {LOG_TENANT_ID, LOG_STREAM, LOG_VERSION}},
+		[INDEX_CATEGORY] = {true, 3, {LOG_TENANT_ID, LOG_CATEGORY_HASH, LOG_POSITION}},
+		[INDEX_ID] = {true, 2, {LOG_TENANT_ID, LOG_ID}},
 	};
+	Form_pg_index index = (Form_pg_index) GETSTRUCT(tuple);
+	bool partial = !heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
 
 	for (int kind = 0; kind < INDEX_COUNT; kind++)
 		if (index->indnkeyatts == kinds[kind].nkeys && index->indisvalid &&
+			partial == kinds[kind].partial &&
 			memcmp(index->indkey.values, kinds[kind].keys,
 				   kinds[kind].nkeys * sizeof(AttrNumber)) == 0)
 			return kind;
@@ -255,7 +259,7 @@ find_indexes(UsherPartition *partition, Relation rel)
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
-		kind = index_kind((Form_pg_index) GETSTRUCT(tuple));
+		kind = index_kind(tuple);
 		if (kind != INDEX_COUNT)
 			partition->indexes[kind] = oid;
 		ReleaseSysCache(tuple);

@@ -38,8 +38,8 @@ typedef struct Writer
 	Relation rel;
 	ResultRelInfo *rri;
 	EState *estate;
-	Oid stream_index; /* gets its entries in the order of streams */
-	TupleTableSlot **slots, **sorted;
+	Oid indexes[INDEX_COUNT]; /* of the partition */
+	TupleTableSlot **slots, **by_stream;
 	UsherStream **streams; /* of the slots; NULL: published */
 	int nslots, /* made */
 		n; /* filled */
@@ -90,7 +90,7 @@ chunk_sort(Writer *w)
 		order[i] = i;
 	qsort_arg(order, w->n, sizeof(int), compare_streams, w);
 	for (int i = 0; i < w->n; i++)
-		w->sorted[i] = w->slots[order[i]];
+		w->by_stream[i] = w->slots[order[i]];
 }
 
 static void
@@ -99,7 +99,7 @@ chunk_write(Writer *w)
 	if (w->n == 0)
 		return;
 	chunk_sort(w);
-	usher_rows_insert(w->rri, w->estate, w->slots, w->n, w->stream_index, w->sorted);
+	usher_rows_insert(w->rri, w->estate, w->slots, w->n, w->indexes, w->by_stream);
 	for (int i = 0; i < w->n; i++)
 		ExecClearTuple(w->slots[i]);
 	w->n = 0;
@@ -130,7 +130,7 @@ partition_open(Writer *w, int64 position)
 	w->to = w->cat->partitions[i].to;
 	w->rel = usher_partition_open(&w->cat->partitions[i], NoLock);
 	Ensure(w->rel != NULL, "a locked partition is gone");
-	w->stream_index = w->cat->partitions[i].indexes[INDEX_STREAM];
+	memcpy(w->indexes, w->cat->partitions[i].indexes, sizeof(w->indexes));
 	if (OidIsValid(w->rel->rd_rel->reltoastrelid))
 		LockRelationOid(w->rel->rd_rel->reltoastrelid, RowExclusiveLock);
 	w->rri = makeNode(ResultRelInfo);
@@ -227,7 +227,7 @@ flush(void)
 	w.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher flush chunk",
 									  ALLOCSET_DEFAULT_SIZES);
 	w.slots = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
-	w.sorted = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
+	w.by_stream = palloc_array(TupleTableSlot *, Min(n, CHUNK_EVENTS));
 	w.streams = palloc_array(UsherStream *, Min(n, CHUNK_EVENTS));
 
 	first = take_positions(&w, db, n, &recorded_at);

@@ -47,6 +47,7 @@ enum
 	LOG_TENANT_ID,
 	LOG_SLOT,
 	LOG_FLAGS,
+	LOG_CATEGORY_HASH,
 	LOG_VERSION,
 	LOG_STREAM,
 	LOG_CATEGORY,
@@ -71,6 +72,7 @@ typedef struct UsherLogFixed
 	int32 tenant_id;
 	int32 slot;
 	int32 flags;
+	int32 category_hash;
 } UsherLogFixed;
 
 #define usher_flags_deleted(flags) \
@@ -160,6 +162,7 @@ typedef struct UsherStream
 	int32 tenant_id;
 	text *name;
 	text *category;
+	int32 category_hash;
 	int64 head; /* newest version, pending ones included; 0: none */
 	int head_flags; /* LOG_FLAG_* of the newest event */
 	int64 segment; /* start of the newest partition known to the segments; -1: none */
@@ -193,6 +196,7 @@ extern void usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLi
 extern int
 usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **first_version);
 extern text *usher_stream_category(const text *stream);
+extern int32 usher_category_hash(const text *category);
 extern int usher_stream_compare(const UsherStream *a, const UsherStream *b);
 extern void usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable);
 extern void usher_stream_segment_add(UsherStream *stream, int64 from, int64 version);
@@ -256,7 +260,7 @@ extern UsherCommitted *usher_outbox_types(int *n);
 
 /* ---- rows.c ---- */
 extern void usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
-							  Oid sorted_index, TupleTableSlot **sorted);
+							  const Oid *log_indexes, TupleTableSlot **by_stream);
 
 /* ---- flush.c ---- */
 extern void usher_flush_init(void);

@@ -225,6 +225,7 @@ form_tuple(const UsherEvent *event, int64 version)
 	values[LOG_SLOT - 1] = Int32GetDatum(
 		hash_bytes((unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) % USHER_SLOTS);
 	values[LOG_FLAGS - 1] = Int32GetDatum(event->flags);
+	values[LOG_CATEGORY_HASH - 1] = Int32GetDatum(event->stream ? event->stream->category_hash : 0);
 	values[LOG_VERSION - 1] = Int64GetDatum(version);
 	values[LOG_STREAM - 1] = PointerGetDatum(event->stream ? event->stream->name : NULL);
 	values[LOG_CATEGORY - 1] = PointerGetDatum(event->stream ? event->stream->category : NULL);

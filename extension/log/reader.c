@@ -157,6 +157,7 @@ usher_look_positions(int64 after, int64 upto, UsherVisit visit, void *arg)
 typedef struct CategoryVisit
 {
 	int32 tenant_id;
+	const text *category;
 	bool any_limits;
 	UsherVisit visit;
 	void *arg;
@@ -190,10 +191,14 @@ static bool
 visit_unless_hidden(TupleTableSlot *slot, void *arg)
 {
 	CategoryVisit *c = arg;
+	bool isnull;
+	text *category = DatumGetTextPP(slot_getattr(slot, LOG_CATEGORY, &isnull));
 
+	if (VARSIZE_ANY_EXHDR(category) != VARSIZE_ANY_EXHDR(c->category) ||
+		memcmp(VARDATA_ANY(category), VARDATA_ANY(c->category), VARSIZE_ANY_EXHDR(category)) != 0)
+		return true; /* another one with the same hash */
 	if (c->any_limits)
 	{
-		bool isnull;
 		UsherStreamLimits limits;
 		text *stream = DatumGetTextPP(slot_getattr(slot, LOG_STREAM, &isnull));
 
@@ -209,12 +214,13 @@ void
 usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, UsherVisit visit,
 					void *arg)
 {
-	CategoryVisit c = {tenant_id, any_limits(), visit, arg};
+	CategoryVisit c = {tenant_id, category, any_limits(), visit, arg};
 	Cursor cursor = {tenant_id, category};
 	ScanKeyData keys[4];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(tenant_id));
-	text_key(&keys[1], 2, category);
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(usher_category_hash(category)));
 	ScanKeyInit(&keys[2], 3, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	ScanKeyInit(&keys[3], 3, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
 	scan_positions(&cursor, INDEX_CATEGORY, keys, 4, after, upto, visit_unless_hidden, &c);

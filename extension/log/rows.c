@@ -4,8 +4,8 @@
  *
  * The executor inserts row by row, each into every index: a page of one index
  * has left the CPU's cache when the next row comes to it.  Here an index gets
- * all rows at once, and the one that is `sorted_index` gets them in an order in
- * which neighbours meet.  The heap keeps the order that is given.
+ * all rows at once, and the log's stream index gets them in the order of
+ * streams, in which neighbours meet.  The heap keeps the order that is given.
  *
  * Takes no locks: the caller has opened the table and its indexes for writing
  * (ExecOpenIndices, CatalogOpenIndexes).  Slots stay filled.
@@ -30,20 +30,47 @@ needs_executor(const ResultRelInfo *rri)
 	return false;
 }
 
-static bool
-predicate_holds(IndexInfo *info, TupleTableSlot *slot, EState *estate)
+/* INDEX_COUNT: not one of the log's own. */
+static UsherIndex
+kind_of(Relation index, const Oid *log_indexes)
 {
-	ExprContext *context = GetPerTupleExprContext(estate);
+	UsherIndex kind = log_indexes ? 0 : INDEX_COUNT;
 
+	while (kind < INDEX_COUNT && log_indexes[kind] != RelationGetRelid(index))
+		kind++;
+	return kind;
+}
+
+static bool
+predicate_holds(UsherIndex kind, IndexInfo *info, TupleTableSlot *slot, EState *estate)
+{
+	ExprContext *context;
+	bool isnull;
+
+	switch (kind)
+	{
+		case INDEX_POSITION:
+			return true;
+		case INDEX_STREAM:
+		case INDEX_CATEGORY:
+			return !slot_attisnull(slot, LOG_STREAM); /* has both or none */
+		case INDEX_ID:
+			return DatumGetInt32(slot_getattr(slot, LOG_FLAGS, &isnull)) & LOG_FLAG_ID_INDEXED;
+		case INDEX_COUNT:
+			break;
+	}
+	if (info->ii_Predicate == NIL)
+		return true;
 	if (info->ii_PredicateState == NULL)
 		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
+	context = GetPerTupleExprContext(estate);
 	context->ecxt_scantuple = slot;
 	return ExecQual(info->ii_PredicateState, context);
 }
 
 static void
-index_rows(Relation rel, Relation index, IndexInfo *info, EState *estate, TupleTableSlot **slots,
-		   int n)
+index_rows(Relation rel, Relation index, UsherIndex kind, IndexInfo *info, EState *estate,
+		   TupleTableSlot **slots, int n)
 {
 	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 	Datum values[INDEX_MAX_KEYS];
@@ -53,21 +80,24 @@ index_rows(Relation rel, Relation index, IndexInfo *info, EState *estate, TupleT
 		return;
 	for (int i = 0; i < n; i++)
 	{
-		if (info->ii_Predicate != NIL && !predicate_holds(info, slots[i], estate))
+		if (!predicate_holds(kind, info, slots[i], estate))
 			continue;
 		if (info->ii_Expressions != NIL)
 			GetPerTupleExprContext(estate)->ecxt_scantuple = slots[i];
 		FormIndexDatum(info, slots[i], estate, values, nulls);
 		(void) index_insert(index, values, nulls, &slots[i]->tts_tid, rel, unique, false, info);
 	}
-	if (info->ii_Predicate != NIL || info->ii_Expressions != NIL)
+	if (kind == INDEX_COUNT && (info->ii_Predicate != NIL || info->ii_Expressions != NIL))
 		ResetPerTupleExprContext(estate);
 }
 
-/* `sorted`: the slots in the order for `sorted_index`; InvalidOid: none. */
+/*
+ * For the log `log_indexes` are the partition's own (others may have been
+ * added), and `by_stream` the slots in the order for its stream index.
+ */
 void
 usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
-				  Oid sorted_index, TupleTableSlot **sorted)
+				  const Oid *log_indexes, TupleTableSlot **by_stream)
 {
 	Relation rel = rri->ri_RelationDesc;
 
@@ -86,8 +116,9 @@ usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, in
 	for (int i = 0; i < rri->ri_NumIndices; i++)
 	{
 		Relation index = rri->ri_IndexRelationDescs[i];
+		UsherIndex kind = kind_of(index, log_indexes);
 
-		index_rows(rel, index, rri->ri_IndexRelationInfo[i], estate,
-				   RelationGetRelid(index) == sorted_index ? sorted : slots, n);
+		index_rows(rel, index, kind, rri->ri_IndexRelationInfo[i], estate,
+				   kind == INDEX_STREAM ? by_stream : slots, n);
 	}
 }

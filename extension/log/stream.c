@@ -132,6 +132,14 @@ usher_stream_compare(const UsherStream *a, const UsherStream *b)
 										: compare_names(&a->name, &b->name);
 }
 
+/* Short, so that the entries of a category's index are; its readers compare the category as well. */
+int32
+usher_category_hash(const text *category)
+{
+	return (int32) hash_bytes((const unsigned char *) VARDATA_ANY(category),
+							  VARSIZE_ANY_EXHDR(category));
+}
+
 static void
 registry_take(Locker *locker, Registered *found)
 {
@@ -246,7 +254,7 @@ run_insert(Locker *locker, Run *run)
 	{
 		if (locker->indexes == NULL)
 			locker->indexes = CatalogOpenIndexes(locker->registry);
-		usher_rows_insert(locker->indexes, NULL, locker->rows, ours, InvalidOid, NULL);
+		usher_rows_insert(locker->indexes, NULL, locker->rows, ours, NULL, NULL);
 		pg_atomic_fetch_add_u64(&locker->db->registrations, ours);
 	}
 	for (int i = 0; i < run->n; i++)
@@ -307,6 +315,7 @@ new_stream(int32 tenant_id, const text *name)
 	stream->tenant_id = tenant_id;
 	stream->name = cstring_to_text_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	stream->category = usher_stream_category(name);
+	stream->category_hash = usher_category_hash(stream->category);
 	stream->subid = GetCurrentSubTransactionId();
 	MemoryContextSwitchTo(old);
 	return stream;

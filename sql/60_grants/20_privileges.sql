@@ -11,7 +11,7 @@ GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.ten
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
-    usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category,
+    usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category, usher.category_hash,
     usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list,
     usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.sink_lag
     TO usher_reader;

@@ -22,6 +22,7 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('oldest_position', 'category text DEFAULT NULL::text', 'bigint', 'volatile'),
     ('matches', 'pattern text, type text', 'boolean', 'immutable'),
     ('category', 'stream text', 'text', 'immutable'),
+    ('category_hash', 'category text', 'integer', 'immutable'),
     -- waiting
     ('wait', 'after bigint, timeout interval DEFAULT ''00:00:05''::interval, pattern text DEFAULT ''*''::text', 'bigint', 'volatile'),
     -- folding and projecting

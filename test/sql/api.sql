@@ -134,3 +134,9 @@ SELECT invariant, ok FROM usher.check();
 
 DROP FUNCTION api_sum, api_count, api_count_reset;
 DROP TABLE api_counts;
+
+-- two categories with the same hash are two categories
+SELECT usher.category_hash('c45356') = usher.category_hash('c129728') AS same_hash;
+SELECT usher.append_many(ARRAY['c45356-1', 'c129728-1', 'c45356-2'], ARRAY['one', 'other', 'one'], ARRAY['{}', '{}', '{}']);
+SELECT stream, type FROM usher.read_category('c45356', :start);
+SELECT stream, type FROM usher.read_category('c129728', :start, 1);

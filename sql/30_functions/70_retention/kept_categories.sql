@@ -13,6 +13,7 @@ BEGIN
                   ORDER BY c.tenant_id, c.category LOOP
         SELECT l.recorded_at INTO newest FROM usher.log l
         WHERE l.tenant_id = policy.tenant_id AND l.category = policy.category
+          AND l.category_hash = usher.category_hash(policy.category)
           AND l.position >= from_position AND l.position < to_position
         ORDER BY l.position DESC LIMIT 1;
         IF FOUND THEN

@@ -24,6 +24,7 @@ BEGIN
     SELECT EXISTS (
         SELECT FROM usher.category_retention c
         JOIN usher.log l ON l.tenant_id = c.tenant_id AND l.category = c.category
+                        AND l.category_hash = usher.category_hash(c.category)
         WHERE format('%s:%s', c.tenant_id, c.category) = ANY (kept)
           AND l.position >= replace_partition.from_position AND l.position < replace_partition.to_position
     ) INTO survive;
