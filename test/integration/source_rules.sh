@@ -70,6 +70,54 @@ sqlstates_without_documentation() {
 	done
 }
 
+option_list=sql/30_functions/90_relay/10_sink_option_list.sql
+
+# The options that a sink's sources, or the relay, read: "kind name" a line; kind NULL: of every kind.
+options_read() {
+	local file kind
+
+	for file in bgworkers/*.c bgworkers/sinks/*.c; do
+		case $file in
+			*/sinks/kafka*) kind=kafka ;;
+			*/sinks/redis*) kind=redis ;;
+			*/sinks/nats*) kind=nats ;;
+			*) kind=NULL ;;
+		esac
+		tr -s '\n\t ' '   ' <"$file" |
+			grep -oE 'usher_option[a-z_]*\([^,()]*, ?"", ?"[a-z_]+"|text_option\([^,()]*, ?"[a-z_]+"|set_option\([^,()]*, ?"[^"]*", ?"[a-z_]+"' |
+			grep -oE '"[a-z_]+"$' | tr -d '"' | sed "s/^/$kind /"
+	done | sort -u
+}
+
+# "kind name" a line.
+options_listed() {
+	sed -nE "s/^ *\((NULL|'([a-z]+)'), *'([a-z_]+)'.*/\1 \3/p" "$option_list" | tr -d "'" | sort -u
+}
+
+options_read_but_not_listed() {
+	local listed
+
+	listed=$(options_listed)
+	options_read | while read -r kind name; do
+		grep -qxE "(NULL|$kind) $name" <<<"$listed" || echo "$kind $name"
+	done
+}
+
+options_listed_but_not_read() {
+	local read
+
+	read=$(options_read; printf 'NULL parallel\nkafka rdkafka\n')
+	options_listed | while read -r kind name; do
+		grep -qx "$kind $name" <<<"$read" || echo "$kind $name"
+	done
+}
+
+options_without_documentation() {
+	options_listed | while read -r _ name; do
+		grep -qF "\`$name\`" docs/relay.md || echo "$name"
+	done
+}
+
 calls_without_errcode | rule "every error has an SQLSTATE"
 grep -rnE 'elog\((ERROR|FATAL|PANIC)' extension bgworkers gateway --include='*.[ch]' 2>/dev/null |
 	grep -v '^extension/compat\.h' | rule "no elog for errors"
@@ -77,6 +125,9 @@ settings_without_documentation | rule "every setting is documented"
 documented_settings_that_do_not_exist | rule "every documented setting exists"
 sqlstates | sort | uniq -d | rule "no SQLSTATE stands for two errors"
 sqlstates_without_documentation | rule "every SQLSTATE is documented"
+options_read_but_not_listed | rule "add_sink knows every option that a sink reads"
+options_listed_but_not_read | rule "every option that add_sink knows is read"
+options_without_documentation | rule "every option of a sink is documented"
 c_files | xargs -r grep -n 'PG_VERSION_NUM' | grep -v '^extension/compat\.h' |
 	rule "PostgreSQL version tests stand in compat.h"
 grep -rnE '#include.*(postgres\.h|fmgr\.h|libwebsockets)' extension/lib 2>/dev/null |

@@ -29,7 +29,17 @@ AS $$
         ('kafka', 'exactly_once',           'boolean', NULL, NULL,       NULL),
         ('kafka', 'cursor_topic',           'text',    NULL, NULL,       NULL),
         ('kafka', 'transaction_timeout_ms', 'integer', 1000, 2147483647, NULL),
-        ('kafka', 'rdkafka',                'object',  NULL, NULL,       NULL)
+        ('kafka', 'rdkafka',                'object',  NULL, NULL,       NULL),
+        ('redis', 'url',                    'text',    NULL, NULL,       NULL),
+        ('redis', 'username',               'text',    NULL, NULL,       NULL),
+        ('redis', 'password',               'secret',  NULL, NULL,       NULL),
+        ('redis', 'ca_file',                'file',    NULL, NULL,       NULL),
+        ('redis', 'cert_file',              'file',    NULL, NULL,       NULL),
+        ('redis', 'key_file',               'file',    NULL, NULL,       NULL),
+        ('redis', 'connect_timeout_ms',     'integer', 1,    3600000,    NULL),
+        ('redis', 'timeout_ms',             'integer', 1,    3600000,    NULL),
+        ('redis', 'maxlen',                 'integer', 0,    999999999999999999, NULL),
+        ('redis', 'minid_positions',        'integer', 0,    999999999999999999, NULL)
     ) AS o (of_kind, name, type, lowest, highest, choices)
     WHERE o.of_kind IS NULL OR o.of_kind = sink_option_list.kind
 $$;

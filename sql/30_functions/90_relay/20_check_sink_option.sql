@@ -7,6 +7,9 @@ DECLARE
     referred CONSTANT boolean := jsonb_typeof(value) = 'object' AND value ?| ARRAY['secret', 'file'];
     plain    CONSTANT text := value #>> '{}';
 BEGIN
+    IF type = 'file' THEN
+        PERFORM usher.check_sink_file(option);      -- also when the path is stored as a secret
+    END IF;
     IF referred THEN
         PERFORM usher.check_sink_reference(option, value);
         RETURN;
@@ -30,14 +33,12 @@ BEGIN
             END IF;
         WHEN 'secret' THEN
             PERFORM usher.refuse_plain_secret(option);
-        WHEN 'file' THEN
-            PERFORM usher.check_sink_file(option);
         WHEN 'object' THEN
             IF jsonb_typeof(value) <> 'object' THEN
                 RAISE EXCEPTION 'option "%" of a sink is not an object', option USING ERRCODE = 'US018';
             END IF;
             PERFORM usher.check_rdkafka_property(p.key, p.value) FROM jsonb_each(value) p;
-        ELSE
+        ELSE        -- text, file
             -- scheme://user:password@host
             IF value::text ~ '[a-zA-Z][a-zA-Z0-9+.-]*://[^/@"]*:[^/@"]+@' THEN
                 RAISE EXCEPTION 'option "%" of a sink has a password in its URL', option

@@ -8,7 +8,11 @@ DECLARE
     at    CONSTANT bigint := usher.sink_start(seek_sink."position");
 BEGIN
     UPDATE usher.sink_lanes l
-    SET epoch = l.epoch + 1, repeat_upto = greatest(l.repeat_upto, usher.cursor_position(l.sink_id, l.lane))
+    -- The cursor is written behind what is acknowledged; a running worker tells how far that is.
+    SET epoch = l.epoch + 1,
+        repeat_upto = greatest(l.repeat_upto, usher.cursor_position(l.sink_id, l.lane),
+                               (SELECT r."position" FROM usher.relay_list() r
+                                WHERE r.sink_id = l.sink_id AND r.lane = l.lane AND r.replay_id IS NULL))
     WHERE l.sink_id = moved;
     PERFORM usher.set_cursor(l.sink_id, l.lane, at) FROM usher.sink_lanes l WHERE l.sink_id = moved;
 END
