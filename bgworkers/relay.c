@@ -633,8 +633,6 @@ usher_relay_main(Datum arg)
 	dlist_init(&relay.batches);
 	relay_begin("looking for the log");
 	relay.db = usher_db();
-	MemoryContextSwitchTo(TopMemoryContext);
-	initStringInfo(&relay.json);
 	relay_commit();
 	usher_relay_is_worker();
 	usher_follow_begin(relay.db, 0, NULL, 0);

@@ -5,11 +5,13 @@
  *	  relay.c         the loop: open, send, poll, retire
  *	  relay_config.c  tables -> configuration
  *	  relay_read.c    the log -> batches of messages
+ *	  relay_message.c an event -> a message
+ *	  relay_memory.c  memory of batches
  *	  relay_done.c    acknowledged batches -> cursor, dead letters, replays
  *	  relay_tell.c    status in shared memory
  *
  * Memory: the configuration has a context of its own, replaced as a whole; a
- * batch has one that is deleted when all of its messages are acknowledged.
+ * batch has pieces that are given back when all of its messages are acknowledged.
  */
 #ifndef USHER_RELAY_H
 #define USHER_RELAY_H
@@ -24,7 +26,6 @@
 
 #include "access/xlogdefs.h"
 #include "lib/ilist.h"
-#include "lib/stringinfo.h"
 
 #define RELAY_ATTRIBUTES 16
 
@@ -51,13 +52,47 @@ typedef struct RelayConfig
 	char *replay_pattern;
 } RelayConfig;
 
+typedef struct RelayPiece RelayPiece;
+
+/* All zero: empty. */
+typedef struct RelayMemory
+{
+	char *at; /* rest of the newest piece */
+	size_t left;
+	RelayPiece *pieces, *large;
+} RelayMemory;
+
+typedef struct RelayText
+{
+	const char *text; /* ends in a zero byte */
+	size_t len;
+} RelayText;
+
+#define RELAY_TENANTS 8
+
+typedef struct RelayTenant
+{
+	int32 tenant_id; /* 0: none */
+	text *slug; /* NULL: it is gone */
+	RelayText name; /* the same */
+	RelayText source;
+} RelayTenant;
+
+/* Texts that a message has in common with one before it in its batch: they are shared. */
+typedef struct RelayCommon
+{
+	RelayTenant tenants[RELAY_TENANTS];
+	RelayText type, topic;
+	RelayText time;
+	TimestampTz recorded_at;
+} RelayCommon;
+
 typedef struct RelayBatch
 {
 	dlist_node node;
 	UsherBatch b; /* what the sink sees */
-	MemoryContext context;
-	char *chunk; /* rest of the newest piece of memory */
-	size_t chunk_left;
+	RelayMemory memory;
+	RelayCommon common;
 	size_t bytes; /* of messages */
 	int sent; /* handed over to the sink */
 	int size; /* room in b.messages */
@@ -90,7 +125,6 @@ typedef struct Relay
 	int64 acked_position; /* acknowledged up to here */
 	int64 cursor_written;
 	TimestampTz cursor_written_at;
-	StringInfoData json; /* of the event at hand */
 	int64 duplicates_seen, retried_seen; /* of the open sink, already counted */
 	int64 rate_count; /* acknowledged since rate_since */
 	TimestampTz rate_since;
@@ -99,6 +133,38 @@ typedef struct Relay
 /* relay_config.c */
 extern RelayConfig *relay_config_load(Relay *relay);
 extern void relay_config_free(RelayConfig *config);
+
+/* relay_memory.c */
+extern void *relay_alloc_slow(RelayMemory *memory, size_t size);
+extern void relay_room(RelayMemory *memory, size_t size);
+extern void relay_memory_free(RelayMemory *memory);
+
+static inline void *
+relay_alloc(RelayMemory *memory, size_t size)
+{
+	void *result = memory->at;
+
+	size = MAXALIGN(size);
+	if (unlikely(size > memory->left))
+		return relay_alloc_slow(memory, size);
+	memory->at += size;
+	memory->left -= size;
+	return result;
+}
+
+/* A copy that ends in a zero byte. */
+static inline char *
+relay_text(RelayMemory *memory, const char *text, size_t len)
+{
+	char *copy = relay_alloc(memory, len + 1);
+
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+/* relay_message.c */
+extern int64 relay_message_add(Relay *relay, RelayBatch *batch, TupleTableSlot *event);
 
 /* relay_read.c */
 extern RelayBatch *relay_read(Relay *relay);

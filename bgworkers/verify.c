@@ -336,8 +336,6 @@ prepare(Verify *v)
 
 	relay_begin("looking for the log");
 	r->db = usher_db();
-	MemoryContextSwitchTo(TopMemoryContext);
-	initStringInfo(&r->json);
 	relay_commit();
 	r->sink_id = v->request.sink_id;
 	r->config = relay_config_load(r);
