@@ -2,7 +2,8 @@
  * bgworkers/relay.h
  *	  The relay worker's state, for its files:
  *
- *	  relay.c         the loop: open, send, poll, retire
+ *	  relay.c         the loop: send, poll, retire
+ *	  relay_send.c    the sink's life, batches into it
  *	  relay_config.c  tables -> configuration
  *	  relay_read.c    the log -> batches of messages
  *	  relay_message.c an event -> a message
@@ -184,10 +185,24 @@ extern void relay_tell_progress(Relay *relay);
 extern void relay_tell_counts(Relay *relay, const RelayBatch *batch);
 extern void relay_tell_activity(Relay *relay);
 
+/* relay_send.c: of those that return whether it went well, false: the sink is gone */
+extern int64 relay_now_ms(void);
+extern void relay_count_in_flight(Relay *relay);
+extern void relay_batch_append(Relay *relay, RelayBatch *batch);
+extern void relay_batch_remove(Relay *relay, RelayBatch *batch);
+extern RelayBatch *relay_batch_to_send(Relay *relay);
+extern bool relay_may_read(const Relay *relay);
+extern bool relay_more_to_read(const Relay *relay);
+extern void relay_close_sink(Relay *relay);
+extern void relay_block(Relay *relay, const char *code, const char *text);
+extern bool relay_make_ready(Relay *relay);
+extern bool relay_poll_sink(Relay *relay);
+extern bool relay_send_some(Relay *relay);
+extern const UsherSinkOps *usher_sink_ops(const char *kind);
+
 /* relay.c */
 extern void relay_begin(const char *activity);
 extern void relay_commit(void);
-extern const UsherSinkOps *usher_sink_ops(const char *kind);
 
 extern const UsherSinkOps usher_sink_memory;
 

@@ -36,7 +36,7 @@ COMMENT ON TABLE usher.subscription_cursors_b IS 'See usher.subscription_cursors
 
 CREATE TABLE usher.parked_keys (
     tenant_id       integer NOT NULL,
-    subscription_id integer NOT NULL REFERENCES usher.subscriptions ON DELETE CASCADE,
+    subscription_id integer NOT NULL,
     partition       integer NOT NULL,
     key             text COLLATE "C" NOT NULL,
     position        bigint NOT NULL,

@@ -7,6 +7,8 @@ DECLARE
     found usher.subscriptions := usher.subscription_named(unsubscribe.name);
 BEGIN
     PERFORM usher.subscription_start(found.subscription_id, 0);
+    DELETE FROM usher.parked_keys p WHERE p.subscription_id = found.subscription_id;
+    DELETE FROM usher.dead_letters d WHERE d.subscription_id = found.subscription_id;
     DELETE FROM usher.subscriptions s WHERE s.subscription_id = found.subscription_id;
 END
 $$;
