@@ -41,7 +41,7 @@
 /* What a topic refused once is not tried again for so long. */
 #define KAFKA_REFUSED_MS      10000
 #define KAFKA_DRAIN_MS        2000
-#define KAFKA_ALL_DOWN_MS     10000
+#define KAFKA_ALL_DOWN_MS     15000
 #define KAFKA_BATCH_BYTES_MIN 1024
 /* The opaque of messages that are not in the ring. */
 #define KAFKA_NO_MESSAGE ((void *) UINTPTR_MAX)

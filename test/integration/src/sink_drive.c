@@ -25,6 +25,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +74,7 @@ typedef struct Driver
 	int64_t in_flight, done, rejected, duplicates, retried, raised_to;
 	int losses;
 	struct timespec begun;
+	double begun_cpu;
 	char *lines[LINES_MAX]; /* JSON objects: rejected messages */
 	int nlines;
 	char *loss_lines[LINES_MAX];
@@ -93,6 +95,16 @@ seconds_since(const struct timespec *then)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double) (now.tv_sec - then->tv_sec) + (double) (now.tv_nsec - then->tv_nsec) / 1e9;
+}
+
+static double
+cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static char *
@@ -406,6 +418,7 @@ run(Driver *d)
 	if (d->prepare)
 		prepare_all(d);
 	clock_gettime(CLOCK_MONOTONIC, &d->begun);
+	d->begun_cpu = cpu_seconds();
 	while (d->context.position < d->count && !(stop && d->first == d->last))
 	{
 		UsherSinkResult sent = send_some(d), result = sent;
@@ -630,7 +643,7 @@ main(int argc, char **argv)
 		.in_flight_max = 20000};
 	const char *range = NULL;
 	int64_t since_ms = 0;
-	double seconds;
+	double seconds, cpu;
 	bool ok;
 
 	if (argc < 2)
@@ -679,6 +692,7 @@ main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &d.begun);
 	ok = run(&d);
 	seconds = seconds_since(&d.begun);
+	cpu = cpu_seconds() - d.begun_cpu;
 	if (d.sink != NULL)
 		close_sink(&d);
 	printf(
@@ -689,7 +703,7 @@ main(int argc, char **argv)
 		(long long) d.retried);
 	print_lines("rejections", d.lines, d.nlines);
 	print_lines("losses", d.loss_lines, d.losses);
-	printf("\"seconds\": %.3f, \"per_second\": %.0f, \"memory_kb\": %ld}\n", seconds,
-		   (double) d.done / seconds, memory_kb());
+	printf("\"seconds\": %.3f, \"per_second\": %.0f, \"cpu_seconds\": %.3f, \"memory_kb\": %ld}\n",
+		   seconds, (double) d.done / seconds, cpu, memory_kb());
 	return ok ? 0 : 1;
 }
