@@ -74,6 +74,21 @@ BEGIN
     FROM usher.partition_list() p JOIN pg_stat_all_tables t ON t.relid = p.partition WHERE t.n_tup_upd + t.n_tup_del > 0;
     RETURN QUERY SELECT 'no row of the log was updated or deleted', n = 0, format('in %s partitions it was%s', n, coalesce(', first ' || example, ''));
 
+    SELECT count(*), min(p.what) INTO n, example
+    FROM (SELECT l.sink_id, format('lane %s of sink %s', l.lane, l.sink_id) AS what FROM usher.sink_lanes l
+          UNION ALL SELECT r.sink_id, format('route %s', r.route_id) FROM usher.routes r
+          UNION ALL SELECT r.sink_id, format('replay %s', r.replay_id) FROM usher.replays r
+          UNION ALL SELECT d.sink_id, format('dead letter %s', d.dead_letter_id) FROM usher.dead_letters d WHERE d.sink_id IS NOT NULL) p
+    WHERE NOT EXISTS (SELECT FROM usher.sinks s WHERE s.sink_id = p.sink_id);
+    RETURN QUERY SELECT 'every part of a sink belongs to one that exists', n = 0, format('%s do not%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(s.name) INTO n, example
+    FROM usher.sinks s
+    WHERE NOT EXISTS (SELECT FROM usher.sink_lanes l WHERE l.sink_id = s.sink_id AND l.lane = 0)
+       OR EXISTS (SELECT FROM usher.sink_lanes l WHERE l.sink_id = s.sink_id
+                  AND (usher.cursor_position(l.sink_id, l.lane) > usher.stable_position() OR to_regclass(usher.cursor_name(l.sink_id, l.lane)) IS NULL));
+    RETURN QUERY SELECT 'every lane has a cursor that is not ahead', n = 0, format('%s sinks are not so%s', n, coalesce(', first ' || example, ''));
+
     -- Not everybody may see this setting.
     IF pg_has_role('pg_read_all_settings', 'USAGE') THEN
         RETURN QUERY SELECT 'pg_usher stands first in shared_preload_libraries',
