@@ -76,6 +76,7 @@ INSERT INTO settings VALUES
     ('usher.failover_gap', '1000000', 'sighup'), ('usher.position_chunk', '65536', 'sighup'),
     ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
+    ('usher.max_leases', '4096', 'postmaster'),
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
