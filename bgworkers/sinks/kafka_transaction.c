@@ -461,16 +461,15 @@ replace_producer(Kafka *k, int64_t deadline_ms)
 static void
 recover(Kafka *k, rd_kafka_resp_err_t err, uint64_t outstanding, int64_t deadline_ms)
 {
-	bool suspects = k->careful_upto > k->tail && !k->careful;
-
+	/* Only now the last delivery reports are here. */
 	if (!abort_transaction(k, deadline_ms))
 		return;
-	if (suspects)
+	if (k->careful_upto > k->tail && !k->careful)
 		k->careful_upto = k->head;
 	/* Nothing was rejected: another attempt would end the same way, but for this. */
 	else if (k->outstanding == outstanding &&
 			 (err != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || !probe_topics(k, deadline_ms)))
-		usher_kafka_lost(k, rd_kafka_err2name(err), k->sink.error_text);
+		usher_kafka_lost(k, rd_kafka_err2name(err), rd_kafka_err2str(err));
 	if (k->lost == SINK_OK && replace_producer(k, deadline_ms) && k->outstanding > 0)
 		begin(k);
 }

@@ -517,6 +517,12 @@ verify(Driver *d, const char *range, int64_t since_ms)
 		ok ? "true" : "false", text, (long long) s.messages, (long long) missing,
 		(long long) duplicates, (long long) s.out_of_order, (long long) s.replays,
 		(long long) s.oldest_max);
+	for (int i = 0; i < v.ntopics && v.ntopics > 1; i++)
+		free((char *) v.topics[i]);
+	free(v.topics);
+	free(s.count);
+	free(s.newest);
+	free(text);
 	return ok ? 0 : 1;
 }
 
