@@ -2,7 +2,7 @@
  * bgworkers/housekeeping.c
  *	  One per database with a log: partitions ahead of need, positions
  *	  reserved ahead, the stable position recorded for standbys, removal of old
- *	  partitions, relay workers, tables of cursors.
+ *	  partitions and of expired idempotency keys, relay workers, tables of cursors.
  *
  * It sleeps until it is poked: by an appender that came near the last
  * partition, by a commit when a standby could want to know, by a request for
@@ -36,6 +36,8 @@
 #define REMOVAL_RETRY_MS     250
 #define REMOVAL_RETRY_MS_MAX 30000
 #define ROTATION_RETRY_MS    500
+#define KEYS_MARGIN_US       USECS_PER_HOUR /* see usher.drop_expired_keys */
+#define KEYS_RETRY_US        (10 * USECS_PER_SEC)
 
 PGDLLEXPORT void usher_housekeeping_main(Datum arg);
 
@@ -49,6 +51,7 @@ typedef struct Housekeeping
 	TimestampTz removals_due; /* not before */
 	bool rotating; /* a table of cursors is full */
 	int full_table; /* which */
+	TimestampTz keys_due; /* next look at the expired idempotency keys */
 } Housekeeping;
 
 static UsherDb *exit_db;
@@ -220,6 +223,32 @@ rotate_cursors(Housekeeping *h)
 	return done ? -1 : ROTATION_RETRY_MS;
 }
 
+/* Idempotency keys are dropped by the day: once after each midnight (UTC). */
+static long
+drop_expired_keys(Housekeeping *h)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool isnull;
+
+	if (now >= h->keys_due)
+	{
+		h->keys_due = now + KEYS_RETRY_US; /* should it fail */
+		begin("dropping expired idempotency keys");
+		SPI_connect();
+		if (SPI_execute("SELECT usher.drop_expired_keys()", false, 0) != SPI_OK_SELECT ||
+			SPI_processed != 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("usher.drop_expired_keys() failed")));
+		if (DatumGetInt32(
+				SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) == 0)
+			h->keys_due = (now / USECS_PER_DAY + 1) * USECS_PER_DAY + KEYS_MARGIN_US +
+						  USECS_PER_SEC;
+		SPI_finish();
+		commit();
+	}
+	return TimestampDifferenceMilliseconds(now, h->keys_due) + 1;
+}
+
 static long
 sooner(long a, long b)
 {
@@ -255,6 +284,7 @@ housekeeping_round(void *state)
 	sleep_ms = sooner(sleep_ms, usher_supervise(h->db));
 	sleep_ms = sooner(sleep_ms, rotate_cursors(h));
 	sleep_ms = sooner(sleep_ms, look_at_removals(h));
+	sleep_ms = sooner(sleep_ms, drop_expired_keys(h));
 	return sleep_ms;
 }
 

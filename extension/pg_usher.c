@@ -5,6 +5,7 @@
 #include "usher.h"
 
 #include "database.h"
+#include "idempotency/once.h"
 #include "log/log.h"
 #include "relay/status.h"
 #include "subscription/subscription.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	usher_guc_init(); /* first: shared memory is sized by a setting */
 	usher_shmem_init();
 	usher_flush_init(); /* registered early = called late: after other extensions' pre-commit work */
+	usher_once_init(); /* behind it: what is claimed and not answered is written before positions are taken */
 	usher_relay_init();
 	usher_lease_callbacks();
 	usher_database_init();

@@ -51,6 +51,7 @@ extern int usher_stable_mark_interval_ms;
 extern int usher_max_databases;
 extern int usher_max_relays;
 extern int usher_max_leases;
+extern int usher_once_timeout_s;
 
 extern void usher_guc_init(void);
 

@@ -18,7 +18,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
 GRANT EXECUTE ON FUNCTION
-    usher.append, usher.append_batch, usher.append_many, usher.publish, usher.delete_stream
+    usher.append, usher.append_batch, usher.append_many, usher.publish, usher.delete_stream,
+    usher.once, usher.once_done, usher.once_many, usher.once_done_many
     TO usher_writer;
 
 -- Consumers: their tenant's subscriptions are theirs.
@@ -41,10 +42,11 @@ GRANT SELECT, INSERT ON usher.replays TO usher_admin;
 -- The values of secrets are for the relay workers alone.
 GRANT SELECT (sink_id, name), INSERT, UPDATE, DELETE ON usher.sink_secrets TO usher_admin;
 GRANT SELECT, INSERT ON usher.removal_requests TO usher_admin;
+GRANT SELECT ON usher.idempotency_keys TO usher_admin;
 GRANT SELECT ON usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
 GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projection_id_seq TO usher_admin;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
 REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.replace_partition, usher.carry_out_removals,
     usher.call_archive, usher.kept_categories, usher.sink_options, usher.sink_signature,
-    usher.rotate_cursors FROM usher_admin;
+    usher.rotate_cursors, usher.drop_expired_keys FROM usher_admin;

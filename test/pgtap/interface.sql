@@ -62,6 +62,11 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('purge_dead_letters', 'sink text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
     ('memory_messages', 'sink text, topic text DEFAULT NULL::text, after bigint DEFAULT 0, max integer DEFAULT 1000', 'SETOF usher.memory_message', 'volatile'),
     ('verify_sink', 'name text, from_position bigint DEFAULT NULL::bigint, to_position bigint DEFAULT NULL::bigint', 'TABLE(problem text, "position" bigint, topic text, detail text)', 'volatile'),
+    -- idempotency keys
+    ('once', 'key text, fingerprint bytea, ttl interval DEFAULT ''24:00:00''::interval, wait boolean DEFAULT true, OUT fresh boolean, OUT response jsonb', 'record', 'volatile'),
+    ('once_done', 'key text, response jsonb', 'void', 'volatile'),
+    ('once_many', 'keys text[], fingerprints bytea[], ttl interval DEFAULT ''24:00:00''::interval, wait boolean DEFAULT true', 'TABLE(n integer, state text, response jsonb)', 'volatile'),
+    ('once_done_many', 'keys text[], responses text[]', 'void', 'volatile'),
     -- looking after it
     ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
 INSERT INTO interface (name, arguments, kind) VALUES
@@ -76,7 +81,7 @@ INSERT INTO settings VALUES
     ('usher.failover_gap', '1000000', 'sighup'), ('usher.position_chunk', '65536', 'sighup'),
     ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
-    ('usher.max_leases', '4096', 'postmaster'),
+    ('usher.max_leases', '4096', 'postmaster'), ('usher.once_timeout', '60', 'superuser'),
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2

@@ -66,6 +66,11 @@ BEGIN
                                            WHERE r.from_position >= d.previous AND r.from_position < d.from_position);
     RETURN QUERY SELECT 'partitions follow each other', n = 0, format('%s gaps that no removal left%s', n, coalesce(', first at ' || example, ''));
 
+    SELECT count(*), min(d.key) INTO n, example
+    FROM (SELECT k.key FROM usher.idempotency_keys k WHERE k.done AND k.expires_at > clock_timestamp()
+          GROUP BY k.tenant_id, k.key HAVING count(*) > 1) d;
+    RETURN QUERY SELECT 'an idempotency key has one response', n = 0, format('%s have more%s', n, coalesce(', first ' || example, ''));
+
     SELECT count(*), min(c.relname) INTO n, example FROM pg_class c
     WHERE c.relnamespace = 'usher'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity;
     RETURN QUERY SELECT 'every table has row-level security', n = 0, format('%s do not%s', n, coalesce(', first ' || example, ''));
