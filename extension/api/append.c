@@ -280,8 +280,7 @@ element_json(const TextArray *a, int i, const char *what)
 	if (a->nulls[i])
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_INVALID_EVENT_DATA), errmsg("%s %d is null", what, i + 1)));
-	value = DatumGetJsonbP(
-		DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(a->values[i]))));
+	value = usher_jsonb_parse(TextDatumGetCString(a->values[i]), what);
 	usher_check_object(value, what);
 	return value;
 }
@@ -293,7 +292,14 @@ typedef struct Many
 	Datum *ids;
 	bool *id_nulls; /* NULL: no ids given */
 	int32 tenant_id;
+	int at; /* the element in work, for error messages */
 } Many;
+
+static void
+many_context(void *arg)
+{
+	errcontext("element %d of the arrays", ((const Many *) arg)->at + 1);
+}
 
 static UsherEvent
 many_event(const Many *m, int i)
@@ -337,38 +343,48 @@ lock_ids(const Many *m, int n)
 }
 
 static int
-many_repeats(const Many *m, int n, MemoryContext scratch)
+many_repeats(Many *m, int n, MemoryContext scratch)
 {
 	int repeats = 0;
+	ErrorContextCallback context = {error_context_stack, many_context, m};
 
 	if (m->id_nulls == NULL)
 		return 0;
 	lock_ids(m, n);
+	error_context_stack = &context;
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scratch);
-		UsherEvent event = many_event(m, i);
+		UsherEvent event;
 		int64 version;
 
+		m->at = i;
+		event = many_event(m, i);
 		if ((event.flags & LOG_FLAG_ID_INDEXED) &&
 			usher_event_is_repeat(&event, element_name(&m->streams, i, "stream name"), &version))
 			repeats++;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);
 	}
+	error_context_stack = context.previous;
 	return repeats;
 }
 
 /* The parsed JSON of one event lives in a context that is reset after it; its tuple goes to the outbox. */
 static void
-many_append(const Many *m, int n, MemoryContext scratch)
+many_append(Many *m, int n, MemoryContext scratch)
 {
+	ErrorContextCallback context = {error_context_stack, many_context, m};
+
+	error_context_stack = &context;
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scratch);
-		UsherEvent event = many_event(m, i);
 		text *name = DatumGetTextPP(m->streams.values[i]);
+		UsherEvent event;
 
+		m->at = i;
+		event = many_event(m, i);
 		event.stream = usher_stream_locked(m->tenant_id, name);
 		Ensure(event.stream != NULL, "a stream of the batch is not locked");
 		usher_check_expected(event.stream, name, false, 0);
@@ -378,6 +394,7 @@ many_append(const Many *m, int n, MemoryContext scratch)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);
 	}
+	error_context_stack = context.previous;
 }
 
 PG_FUNCTION_INFO_V1(usher_append_many);

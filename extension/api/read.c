@@ -108,20 +108,10 @@ collect_visit(TupleTableSlot *slot, void *arg)
 {
 	Collector *c = arg;
 	bool isnull;
-	bool wanted = true;
 
 	c->examined = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
-	if (c->tenant_id != 0)
-		wanted = DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) == c->tenant_id;
-	if (wanted && c->pattern != NULL)
-	{
-		text *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
-
-		wanted = usher_glob_match(VARDATA_ANY(c->pattern), VARSIZE_ANY_EXHDR(c->pattern),
-								  VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
-	}
 	c->scan_left--;
-	if (wanted)
+	if (usher_event_wanted(slot, c->tenant_id, c->pattern))
 	{
 		collect(c, slot);
 		c->left--;
@@ -409,8 +399,9 @@ PG_FUNCTION_INFO_V1(usher_matches);
 Datum
 usher_matches(PG_FUNCTION_ARGS)
 {
-	text *pattern = PG_GETARG_TEXT_PP(0);
-	text *type = PG_GETARG_TEXT_PP(1);
+	text *pattern = name_argument(fcinfo, 0, "pattern");
+	text *type = name_argument(fcinfo, 1,
+							   "event type"); /* both short: nothing interrupts the match */
 
 	PG_RETURN_BOOL(usher_glob_match(VARDATA_ANY(pattern), VARSIZE_ANY_EXHDR(pattern),
 									VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)));

@@ -72,6 +72,34 @@ usher_check_object(Jsonb *value, const char *what)
 				 "Keep large content elsewhere and its address in the event, or raise usher.max_event_size.")));
 }
 
+/* Parse JSON that a caller or a setting gave as text; `what` says in the message which. */
+Jsonb *
+usher_jsonb_parse(const char *json, const char *what)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum value = (Datum) 0;
+
+	PG_TRY();
+	{
+		value = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_USHER_INVALID_EVENT_DATA), errmsg("%s is not valid JSON", what),
+				 errdetail("%s", error->detail ? error->detail : error->message)));
+	}
+	PG_END_TRY();
+	return DatumGetJsonbP(value);
+}
+
 /* `stream` is NULL when it does not exist. */
 void
 usher_check_expected(const UsherStream *stream, const text *name, bool has_expected, int64 expected)

@@ -4,6 +4,7 @@
  */
 #include "log.h"
 
+#include "lib/glob.h"
 #include "tenancy/tenant.h"
 
 #include "access/detoast.h"
@@ -32,6 +33,23 @@ TupleTableSlot *
 usher_log_slot(const TupleTableSlotOps *ops)
 {
 	return MakeSingleTupleTableSlot(usher_catalog()->log_desc, ops);
+}
+
+/* Whether a row of the log is of the tenant (0: of any), and its type matches the pattern (NULL: any does). */
+bool
+usher_event_wanted(TupleTableSlot *log_slot, int32 tenant_id, const text *pattern)
+{
+	bool isnull;
+	text *type;
+
+	if (tenant_id != 0 &&
+		DatumGetInt32(slot_getattr(log_slot, LOG_TENANT_ID, &isnull)) != tenant_id)
+		return false;
+	if (pattern == NULL)
+		return true;
+	type = DatumGetTextPP(slot_getattr(log_slot, LOG_TYPE, &isnull));
+	return usher_glob_match(VARDATA_ANY(pattern), VARSIZE_ANY_EXHDR(pattern), VARDATA_ANY(type),
+							VARSIZE_ANY_EXHDR(type));
 }
 
 /* Large values live in the partition's TOAST table, which we do not keep locked: fetch them now. */

@@ -160,6 +160,7 @@ take_positions(Writer *w, UsherDb *db, int n, TimestampTz *recorded_at)
 			return first;
 		/* others took so many meanwhile that ours lie beyond what is locked: leave them unused */
 		usher_positions_release();
+		usher_wake(db, NULL, 0); /* what lies behind them may have become stable by this */
 	}
 }
 

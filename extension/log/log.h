@@ -282,6 +282,7 @@ extern bool usher_event_is_repeat(const UsherEvent *event, const text *stream, i
 extern void usher_append_check_state(void);
 extern void usher_check_name(const text *name, const char *what);
 extern void usher_check_object(Jsonb *value, const char *what);
+extern Jsonb *usher_jsonb_parse(const char *json, const char *what);
 extern void usher_check_expected(const UsherStream *stream, const text *name, bool has_expected,
 								 int64 expected);
 extern int64 usher_append_event(UsherEvent *event);
@@ -301,6 +302,7 @@ extern void usher_projection_run_reset(int32 id);
 extern Oid usher_catalog_projections(void);
 
 /* ---- event.c ---- */
+extern bool usher_event_wanted(TupleTableSlot *log_slot, int32 tenant_id, const text *pattern);
 extern HeapTuple usher_event_form(TupleTableSlot *log_slot);
 #define USHER_EVENT_NATTS 12
 extern void usher_event_values(TupleTableSlot *log_slot, Datum *values, bool *nulls);

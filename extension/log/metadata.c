@@ -59,7 +59,7 @@ push_actor(JsonbParseState **state, const char *actor)
 {
 	if (actor[0] == '{')
 	{
-		Jsonb *object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(actor)));
+		Jsonb *object = usher_jsonb_parse(actor, "setting usher.actor");
 		JsonbValue value = {.type = jbvBinary};
 
 		value.val.binary.data = &object->root;

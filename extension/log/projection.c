@@ -330,7 +330,7 @@ typedef struct Replay
 {
 	int32 id;
 	int32 tenant_id;
-	const char *pattern;
+	const text *pattern;
 	int64 left;
 	int64 examined;
 	MemoryContext scratch;
@@ -342,13 +342,10 @@ replay_visit(TupleTableSlot *slot, void *arg)
 	Replay *r = arg;
 	MemoryContext old;
 	bool isnull;
-	text *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
 	Projection *p;
 
 	r->examined = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
-	if (DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) != r->tenant_id ||
-		!usher_glob_match(r->pattern, strlen(r->pattern), VARDATA_ANY(type),
-						  VARSIZE_ANY_EXHDR(type)))
+	if (!usher_event_wanted(slot, r->tenant_id, r->pattern))
 		return true;
 	p = known_projection(r->id);
 	old = MemoryContextSwitchTo(r->scratch);
@@ -363,7 +360,7 @@ int64
 usher_projection_replay(int32 id, int64 after, int64 upto, int64 max)
 {
 	Projection *p = known_projection(id);
-	Replay r = {id, p->tenant_id, pstrdup(p->pattern), max, after};
+	Replay r = {id, p->tenant_id, cstring_to_text(p->pattern), max, after};
 
 	r.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher replay", ALLOCSET_DEFAULT_SIZES);
 	usher_read_positions(after, upto, replay_visit, &r);

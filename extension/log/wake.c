@@ -187,15 +187,8 @@ static bool
 search_visit(TupleTableSlot *slot, void *arg)
 {
 	Search *search = arg;
-	bool isnull;
-	text *type;
 
-	if (DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) != search->tenant_id)
-		return true;
-	type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
-	search->found = usher_glob_match(VARDATA_ANY(search->pattern),
-									 VARSIZE_ANY_EXHDR(search->pattern), VARDATA_ANY(type),
-									 VARSIZE_ANY_EXHDR(type));
+	search->found = usher_event_wanted(slot, search->tenant_id, search->pattern);
 	return !search->found;
 }
 

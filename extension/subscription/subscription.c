@@ -149,8 +149,7 @@ usher_subscription_wants(const UsherSubscription *subscription, TupleTableSlot *
 	bool isnull;
 	Datum value;
 
-	if (DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull)) != subscription->tenant_id ||
-		!glob(subscription->pattern, DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull))))
+	if (!usher_event_wanted(slot, subscription->tenant_id, subscription->pattern))
 		return false;
 	if (subscription->category)
 	{

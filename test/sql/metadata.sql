@@ -24,6 +24,8 @@ SET usher.actor = '{"id": "bob", "type": "user"}';
 SELECT usher.append('meta-1', 'j');
 SET usher.actor = '{"id": }';
 SELECT pg_temp.try($$SELECT usher.append('meta-1', 'k')$$);
+SET usher.actor = '{"id": "\u0000"}';
+SELECT pg_temp.try($$SELECT usher.append('meta-1', 'k')$$);
 -- text is not interpreted
 SET usher.actor = '"quoted" \ {back}';
 SET usher.source = E'tab\t"; DROP TABLE events; --';

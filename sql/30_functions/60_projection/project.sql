@@ -4,8 +4,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF project.name IS NULL OR project.pattern IS NULL OR project.handler IS NULL THEN
-        RAISE EXCEPTION 'name, pattern and handler of a projection cannot be null' USING ERRCODE = 'US018';
+    PERFORM usher.check_name(project.name, 'projection name'), usher.check_name(project.pattern, 'pattern');
+    IF project.handler IS NULL THEN
+        RAISE EXCEPTION 'handler of a projection cannot be null' USING ERRCODE = 'US018';
     END IF;
     PERFORM usher.check_function(project.handler, ARRAY['usher.event']);
     IF project.reset IS NOT NULL THEN
@@ -19,4 +20,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.project IS
-'Register (or change) an inline projection of the session''s tenant: handler(usher.event) runs inside every append call whose type matches the pattern, in the same transaction, as the registering role and with search_path = pg_catalog, pg_temp unless the function sets its own (so that no appender''s can lead it astray); an error of the handler fails the append. reset() empties the projection before usher.rebuild. Events that exist already reach it by CALL usher.rebuild(name). Errors: US018 for a function of another signature.';
+'Register (or change) an inline projection of the session''s tenant: handler(usher.event) runs inside every append call whose type matches the pattern, in the same transaction, as the registering role and with search_path = pg_catalog, pg_temp unless the function sets its own (so that no appender''s can lead it astray); an error of the handler fails the append. reset() empties the projection before usher.rebuild. Events that exist already reach it by CALL usher.rebuild(name). Errors: US006 for a name or a pattern that is none, US018 for a function of another signature.';
