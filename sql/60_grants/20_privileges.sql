@@ -7,13 +7,14 @@ REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA usher FROM PUBLIC;
 GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.tenants,
     usher.events, usher.streams, usher.log_partitions,
     usher.dead_letters, usher.sink_status, usher.replay_status,
-    usher.subscriptions, usher.parked_keys, usher.subscription_status TO usher_reader;
+    usher.subscriptions, usher.parked_keys, usher.subscription_status,
+    usher.wanted_events, usher.deliveries TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
     usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category, usher.category_hash,
     usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list,
-    usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.sink_lag
+    usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.lease_held, usher.sink_lag
     TO usher_reader;
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
@@ -26,8 +27,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     usher.subscribe, usher.unsubscribe, usher.pause_subscription, usher.resume_subscription, usher.seek_subscription,
     usher.seek_subscription_time, usher.poll, usher.ack, usher.nack, usher.extend, usher.skip_dead_letter,
-    usher.retry_dead_letters, usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name,
-    usher.lease_held
+    usher.retry_dead_letters, usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name
     TO usher_writer;
 GRANT EXECUTE ON PROCEDURE usher.wait_for_delivery TO usher_writer;
 GRANT INSERT, UPDATE, DELETE ON usher.subscriptions, usher.parked_keys TO usher_writer;

@@ -85,7 +85,7 @@ INSERT INTO settings VALUES
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
-    + (SELECT count(*)::int FROM settings) + 24);
+    + (SELECT count(*)::int FROM settings) + 26);
 
 SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
                  ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
@@ -125,6 +125,8 @@ SELECT has_view('usher', 'log_partitions', 'view usher.log_partitions exists');
 SELECT has_view('usher', 'sink_status', 'view usher.sink_status exists');
 SELECT has_view('usher', 'replay_status', 'view usher.replay_status exists');
 SELECT columns_are('usher', 'replay_status', ARRAY['replay_id', 'sink', 'kind', 'from_position', 'to_position', 'pattern', 'state', 'position', 'replayed', 'failed', 'skipped', 'error', 'created_at', 'ended_at']);
+SELECT has_view('usher', 'deliveries', 'view usher.deliveries exists');
+SELECT columns_are('usher', 'deliveries', ARRAY['subscription', 'partition', 'position', 'stream', 'version', 'id', 'type', 'topic', 'key', 'status', 'retry_count', 'error', 'next_attempt_at', 'lease', 'recorded_at']);
 
 -- roles
 SELECT has_role('usher_reader');
