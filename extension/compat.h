@@ -90,4 +90,12 @@ extern PGDLLIMPORT struct WaitEventSet *FeBeWaitSet;
 	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
+/* Virtual generated columns came with 18: their value is not in the tuple. */
+#if PG_VERSION_NUM >= 180000
+#define usher_attribute_is_virtual(attribute) \
+	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define usher_attribute_is_virtual(attribute) ((void) (attribute), false)
+#endif
+
 #endif /* USHER_COMPAT_H */

@@ -23,6 +23,12 @@ GRANT EXECUTE ON FUNCTION
     usher.once, usher.once_done, usher.once_many, usher.once_done_many
     TO usher_writer;
 
+-- Tables as sources: for their owners, who need the trigger function as well when they restore a dump.
+GRANT EXECUTE ON FUNCTION usher.watch, usher.unwatch, usher.watch_event, usher.record_read, usher.watch_snapshot_batch TO usher_writer;
+GRANT EXECUTE ON PROCEDURE usher.watch_snapshot TO usher_writer;
+GRANT SELECT ON usher.watches TO usher_reader;
+GRANT EXECUTE ON FUNCTION usher.watched_columns TO usher_reader;
+
 -- Consumers: their tenant's subscriptions are theirs.
 GRANT EXECUTE ON FUNCTION
     usher.subscribe, usher.unsubscribe, usher.pause_subscription, usher.resume_subscription, usher.seek_subscription,

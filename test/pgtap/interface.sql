@@ -67,11 +67,17 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('once_done', 'key text, response jsonb', 'void', 'volatile'),
     ('once_many', 'keys text[], fingerprints bytea[], ttl interval DEFAULT ''24:00:00''::interval, wait boolean DEFAULT true', 'TABLE(n integer, state text, response jsonb)', 'volatile'),
     ('once_done_many', 'keys text[], responses text[]', 'void', 'volatile'),
+    -- watching tables
+    ('watch', '"table" regclass, operations text[] DEFAULT ''{create,update,delete}''::text[], key text[] DEFAULT NULL::text[], columns text[] DEFAULT NULL::text[], condition text DEFAULT NULL::text, snapshot boolean DEFAULT false', 'void', 'volatile'),
+    ('unwatch', '"table" regclass', 'void', 'volatile'),
+    ('record_read', '"table" regclass, key jsonb', 'uuid', 'volatile'),
+    ('watch_event', '', 'trigger', 'volatile'),
     -- looking after it
     ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
 INSERT INTO interface (name, arguments, kind) VALUES
     ('wait_for', 'IN after bigint, IN timeout interval, IN pattern text, INOUT stable bigint', 'p'),
-    ('rebuild', 'IN name text', 'p');
+    ('rebuild', 'IN name text', 'p'),
+    ('watch_snapshot', 'IN "table" regclass, IN batch integer DEFAULT 1000', 'p');
 CREATE TEMPORARY TABLE settings (name text, value text, context text);
 INSERT INTO settings VALUES
     ('usher.tenant', 'default', 'user'), ('usher.correlation_id', '', 'user'), ('usher.causation_id', '', 'user'),
@@ -85,7 +91,7 @@ INSERT INTO settings VALUES
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
-    + (SELECT count(*)::int FROM settings) + 26);
+    + (SELECT count(*)::int FROM settings) + 28);
 
 SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
                  ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
@@ -122,6 +128,8 @@ SELECT has_view('usher', 'streams', 'view usher.streams exists');
 SELECT columns_are('usher', 'streams', ARRAY['tenant', 'stream', 'category', 'version', 'deleted', 'max_age', 'max_count', 'truncate_before', 'created_at']);
 SELECT has_view('usher', 'log_partitions', 'view usher.log_partitions exists');
 
+SELECT has_view('usher', 'watches', 'view usher.watches exists');
+SELECT columns_are('usher', 'watches', ARRAY['table', 'operations', 'key', 'columns', 'enabled', 'triggers']);
 SELECT has_view('usher', 'sink_status', 'view usher.sink_status exists');
 SELECT has_view('usher', 'replay_status', 'view usher.replay_status exists');
 SELECT columns_are('usher', 'replay_status', ARRAY['replay_id', 'sink', 'kind', 'from_position', 'to_position', 'pattern', 'state', 'position', 'replayed', 'failed', 'skipped', 'error', 'created_at', 'ended_at']);
