@@ -191,6 +191,7 @@ relay_make_ready(Relay *r)
 		r->acknowledged = false;
 		relay_tell_state(r, RELAY_STARTING);
 		r->sink = r->ops->open(&r->config->sink, &position, &result);
+		r->ops = r->sink->ops; /* a kind may have several, by its options */
 		if (!went_well(r, result))
 			return false;
 		adopt_position(r, position);

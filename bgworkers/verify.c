@@ -242,7 +242,11 @@ seen(UsherVerifier *verifier, const char *topic, int partition, const char *key,
 		return true;
 	}
 	if (*flags & POSITION_SEEN)
+	{
+		/* behind what came before its repetition, by its nature */
 		found_problem(v, DUPLICATE, position, topic, "partition %d", partition);
+		return true;
+	}
 	*flags |= POSITION_SEEN;
 	if (key == NULL)
 		return true;

@@ -80,13 +80,7 @@ class Crash:
 
     def stop_walwriter(self):
         """From here on only commits that must be durable write WAL; let some others happen."""
-        pid = self.cluster.child("walwriter")
-        os.kill(pid, signal.SIGSTOP)
-        # not with a lock in its hands: a durable commit must go through
-        while not load.join([load.thread(self.cluster.rows, "UPDATE skew_a SET n = n")], 1):
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(0.01)
-            os.kill(pid, signal.SIGSTOP)
+        pid = self.cluster.stop_walwriter()
         acked = sum(len(ledger.acked) for ledger in self.ledgers())
         lib.wait_until(lambda: sum(len(ledger.acked) for ledger in self.ledgers()) > acked + 200, 30, "the load to get on")
         return pid

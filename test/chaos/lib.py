@@ -240,6 +240,20 @@ class Cluster:
                    "the reset of the server")
         self.wait_ready()
 
+    def stop_walwriter(self):
+        """From here on only commits that must be durable write WAL. Returns the stopped process, for kill9()."""
+        pid = self.child("walwriter")
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            # not with a lock in its hands: a durable commit must go through
+            commit = threading.Thread(target=self.rows, args=("SELECT pg_current_xact_id()",), daemon=True)
+            commit.start()
+            commit.join(1)
+            if not commit.is_alive():
+                return pid
+            os.kill(pid, signal.SIGCONT)
+            commit.join()
+
     def processes(self):
         """The processes that work in our data directory."""
         found = []
