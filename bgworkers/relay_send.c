@@ -142,6 +142,7 @@ usher_sink_ops(const char *kind)
 	static const UsherSinkOps *const all[] = {
 		&usher_sink_kafka,
 		&usher_sink_redis,
+		&usher_sink_nats,
 		&usher_sink_memory,
 	};
 

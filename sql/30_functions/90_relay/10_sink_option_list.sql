@@ -39,7 +39,23 @@ AS $$
         ('redis', 'connect_timeout_ms',     'integer', 1,    3600000,    NULL),
         ('redis', 'timeout_ms',             'integer', 1,    3600000,    NULL),
         ('redis', 'maxlen',                 'integer', 0,    999999999999999999, NULL),
-        ('redis', 'minid_positions',        'integer', 0,    999999999999999999, NULL)
+        ('redis', 'minid_positions',        'integer', 0,    999999999999999999, NULL),
+        ('nats',  'url',                    'text',    NULL, NULL,       NULL),
+        ('nats',  'username',               'text',    NULL, NULL,       NULL),
+        ('nats',  'password',               'secret',  NULL, NULL,       NULL),
+        ('nats',  'token',                  'secret',  NULL, NULL,       NULL),
+        ('nats',  'credentials',            'secret',  NULL, NULL,       NULL),
+        ('nats',  'ca_file',                'file',    NULL, NULL,       NULL),
+        ('nats',  'cert_file',              'file',    NULL, NULL,       NULL),
+        ('nats',  'key_file',               'file',    NULL, NULL,       NULL),
+        ('nats',  'connect_timeout_ms',     'integer', 1,    3600000,    NULL),
+        ('nats',  'timeout_ms',             'integer', 1,    3600000,    NULL),
+        ('nats',  'stream',                 'text',    NULL, NULL,       NULL),
+        ('nats',  'create_stream',          'boolean', NULL, NULL,       NULL),
+        ('nats',  'subjects',               'text',    NULL, NULL,       NULL),
+        ('nats',  'storage',                'choice',  NULL, NULL,       '{file,memory}'),
+        ('nats',  'replicas',               'integer', 1,    5,          NULL),
+        ('nats',  'duplicate_window_ms',    'integer', 0,    2147483647, NULL)
     ) AS o (of_kind, name, type, lowest, highest, choices)
     WHERE o.of_kind IS NULL OR o.of_kind = sink_option_list.kind
 $$;
