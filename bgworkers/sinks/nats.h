@@ -4,6 +4,7 @@
  *
  *	  nats.c          the sink: the relay's side
  *	  nats_courier.c  the thread that talks to the server
+ *	  nats_link.c     its connections
  *	  nats_publish.c  messages out, answers in
  *	  nats_config.c   options, connections
  *	  nats_stream.c   the stream: is it there, what is in it
@@ -139,6 +140,13 @@ extern void nats_broken(NatsCourier *c, UsherSinkResult result, const char *code
 						const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* With what libnats said last. */
 extern void nats_broken_status(NatsCourier *c, const char *what, natsStatus status);
+
+/* nats_link.c */
+extern bool nats_link_prepare(NatsCourier *c, int server);
+extern bool nats_link_open(NatsCourier *c, int server);
+extern bool nats_link_ended(NatsCourier *c);
+extern void nats_link_read(NatsCourier *c, bool ended);
+extern void nats_link_close(NatsCourier *c);
 
 /* nats_publish.c */
 extern bool nats_messages_add(NatsMessages *messages, UsherMessage **list, size_t n);

@@ -6,10 +6,6 @@
  * in a PostgreSQL worker signals are the main thread's.  One signal is let
  * through, INTERRUPT, which does nothing but end a system call that waits:
  * a TLS handshake of libnats knows no timeout.
- *
- * libnats has a thread for its callbacks.  It may call nats_refused() as long as
- * the connection is not closed, and nats_closed() after that, so the connection
- * holds a reference of its own, which nats_closed() lets go of.
  */
 #include "sinks/nats.h"
 #include "sinks/transport.h"
@@ -21,18 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define INTERRUPT       (SIGRTMIN + 7)
-#define INTERRUPT_MS    20
-#define STOP_MS         900
-#define EXIT_MS         2000
-#define TLS_HEADER      5 /* bytes of a record's header; the last two: its length */
-#define REFUSED_LEN_MAX 512
-#define CLOSE_READS     1000 /* of what is left in the socket */
+#define INTERRUPT    (SIGRTMIN + 7)
+#define INTERRUPT_MS 20
+#define STOP_MS      900
+#define EXIT_MS      2000
 
 /* Couriers whose sink has been closed while they connected. */
 static int left_alone;
@@ -120,141 +112,7 @@ nats_broken_status(NatsCourier *c, const char *what, natsStatus status)
 	nats_broken(c, SINK_LOST, nats_status_code(status), "NATS: %s: %s", what, nats_last_text());
 }
 
-/* ---- libnats' callbacks ---- */
-
-static void
-refused(natsConnection *connection, natsSubscription *subscription, natsStatus status, void *arg)
-{
-	NatsCourier *c = arg;
-	char *text = strndup(nats_last_text(), REFUSED_LEN_MAX);
-
-	(void) connection, (void) subscription, (void) status;
-	pthread_mutex_lock(&c->lock);
-	if (text != NULL && c->nrefused < NATS_REFUSED_MAX)
-	{
-		c->refused[c->nrefused++] = text;
-		text = NULL;
-	}
-	pthread_mutex_unlock(&c->lock);
-	free(text);
-	nats_courier_wake(c);
-}
-
-static void
-closed(natsConnection *connection, void *arg)
-{
-	(void) connection;
-	nats_courier_release(arg);
-}
-
-static natsStatus
-loop_attach(void **data, void *loop, natsConnection *connection, natsSock fd)
-{
-	NatsCourier *c = loop;
-
-	(void) connection;
-	*data = c;
-	pthread_mutex_lock(&c->lock);
-	c->socket = fd;
-	pthread_mutex_unlock(&c->lock);
-	return NATS_OK;
-}
-
-/* libnats is about to close the socket: it may be somebody else's soon. */
-static natsStatus
-loop_read(void *data, bool add)
-{
-	NatsCourier *c = data;
-
-	pthread_mutex_lock(&c->lock);
-	if (!add)
-		c->socket = -1;
-	pthread_mutex_unlock(&c->lock);
-	return NATS_OK;
-}
-
-static natsStatus
-loop_write(void *data, bool add)
-{
-	((NatsCourier *) data)->want_write = add;
-	return NATS_OK;
-}
-
-static natsStatus
-loop_detach(void *data)
-{
-	(void) data;
-	return NATS_OK;
-}
-
-static natsStatus
-loop_options(natsOptions *o, void *arg)
-{
-	natsStatus status = natsOptions_SetEventLoop(o, arg, loop_attach, loop_read, loop_write,
-												 loop_detach);
-
-	if (status == NATS_OK)
-		status = natsOptions_SetSendAsap(o, true); /* into the buffer that we write out */
-	if (status == NATS_OK)
-		status = natsOptions_SetErrorHandler(o, refused, arg);
-	if (status == NATS_OK)
-		status = natsOptions_SetClosedCB(o, closed, arg);
-	return status;
-}
-
 /* ---- connecting ---- */
-
-/* Ask for the stream, with a connection that waits for answers. */
-static bool
-prepare(NatsCourier *c, int server)
-{
-	natsConnection *connection = NULL;
-	natsStatus status = nats_connect(&connection, &c->config, server, NULL, NULL);
-	char what[300];
-	bool ok;
-
-	if (status != NATS_OK)
-	{
-		snprintf(what, sizeof(what), "cannot connect to %.250s", c->config.servers[server]);
-		nats_broken_status(c, what, status);
-		return false;
-	}
-	ok = nats_stream_prepare(c, connection);
-	natsConnection_Destroy(connection);
-	return ok;
-}
-
-static bool
-connect_loop(NatsCourier *c, int server)
-{
-	natsStatus status;
-	natsInbox *inbox = NULL;
-	char subject[80];
-
-	__atomic_add_fetch(&c->references, 1, __ATOMIC_RELAXED);
-	status = nats_connect(&c->connection, &c->config, server, loop_options, c);
-	if (status != NATS_OK)
-	{
-		c->connection = NULL;
-		nats_courier_release(c);
-		nats_broken_status(c, "cannot connect", status);
-		return false;
-	}
-	status = natsInbox_Create(&inbox);
-	if (status == NATS_OK)
-	{
-		snprintf(c->inbox, sizeof(c->inbox), "%s.", (char *) inbox);
-		c->inbox_len = strlen(c->inbox);
-		snprintf(subject, sizeof(subject), "%s*", c->inbox);
-		status = natsConnection_SubscribeSync(&c->acks, c->connection, subject);
-	}
-	if (status == NATS_OK)
-		status = natsSubscription_SetPendingLimits(c->acks, -1, -1);
-	natsInbox_Destroy(inbox);
-	if (status != NATS_OK)
-		nats_broken_status(c, "cannot subscribe", status);
-	return status == NATS_OK;
-}
 
 static bool
 set_ready(NatsCourier *c)
@@ -275,81 +133,13 @@ static bool
 connect_all(NatsCourier *c)
 {
 	int server = __atomic_load_n(&next_server, __ATOMIC_RELAXED) % c->config.nservers;
-	char url[300] = "";
 
-	if (!prepare(c, server) || !connect_loop(c, server))
+	if (!nats_link_prepare(c, server) || !nats_link_open(c, server))
 		return false;
-	/* A server may ask for TLS although the URL does not. */
-	c->secure = c->config.tls[server] || c->config.ca_file || c->config.cert_file ||
-				(natsConnection_GetConnectedUrl(c->connection, url, sizeof(url)) == NATS_OK &&
-				 strncmp(url, "tls://", 6) == 0);
 	return set_ready(c);
 }
 
 /* ---- the loop ---- */
-
-static void
-forget_connection(NatsCourier *c)
-{
-	if (c->acks != NULL)
-		natsSubscription_Destroy(c->acks);
-	c->acks = NULL;
-	/* libnats would wait for what is in its buffer to be written. */
-	if (c->socket >= 0)
-	{
-		(void) shutdown(c->socket, SHUT_RDWR);
-		for (int i = 0; i < CLOSE_READS && !natsConnection_IsClosed(c->connection); i++)
-			natsConnection_ProcessReadEvent(c->connection);
-	}
-	natsConnection_Destroy(c->connection);
-	c->connection = NULL;
-}
-
-static bool
-is_closed(NatsCourier *c)
-{
-	const char *text = NULL;
-	natsStatus status;
-
-	if (!natsConnection_IsClosed(c->connection))
-		return false;
-	status = natsConnection_GetLastError(c->connection, &text);
-	nats_broken(c, SINK_LOST, nats_status_code(status), "NATS: %s",
-				text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status));
-	return true;
-}
-
-/*
- * OpenSSL, as libnats calls it, waits for the rest of a record: let it come
- * first.  True: read.
- */
-static bool
-record_is_there(NatsCourier *c)
-{
-	unsigned char header[TLS_HEADER];
-	ssize_t n = recv(c->socket, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
-	int there = 0, wanted = TLS_HEADER;
-
-	if (n <= 0)
-		return n == 0 || (errno != EAGAIN && errno != EINTR);
-	if (n == TLS_HEADER)
-	{
-		wanted += header[3] << 8 | header[4];
-		if (ioctl(c->socket, FIONREAD, &there) != 0 || there >= wanted)
-			wanted = 1;
-	}
-	(void) setsockopt(c->socket, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof(wanted));
-	return wanted == 1;
-}
-
-static void
-read_socket(NatsCourier *c, bool ended)
-{
-	if (c->secure && !ended && !record_is_there(c))
-		return;
-	natsConnection_ProcessReadEvent(c->connection);
-	nats_take_acks(c);
-}
 
 static void
 answers_append(NatsCourier *c)
@@ -445,7 +235,7 @@ wait_for_work(NatsCourier *c)
 	if (fds[0].revents != 0)
 		silence(c->wake_fd);
 	if (fds[1].revents & (POLLIN | POLLRDHUP | POLLHUP | POLLERR))
-		read_socket(c, (fds[1].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+		nats_link_read(c, (fds[1].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
 }
 
 static void
@@ -458,7 +248,7 @@ carry(NatsCourier *c)
 		if (c->want_write)
 			natsConnection_ProcessWriteEvent(c->connection);
 		answers_append(c);
-		if (is_closed(c))
+		if (nats_link_ended(c))
 			return;
 		wait_for_work(c);
 	}
@@ -476,7 +266,7 @@ courier_main(void *arg)
 	pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
 	if (connect_all(c))
 		carry(c);
-	forget_connection(c);
+	nats_link_close(c);
 	nats_ReleaseThreadMemory();
 	pthread_mutex_lock(&c->lock);
 	if (c->stage == NATS_BROKEN)
