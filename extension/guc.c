@@ -28,6 +28,7 @@ int usher_max_databases;
 int usher_max_relays;
 int usher_max_leases;
 int usher_once_timeout_s;
+int usher_metric_series;
 
 typedef struct Setting
 {
@@ -72,6 +73,8 @@ static const Setting settings[] = {
 			"Lanes of sinks and replays that can be relayed at a time in this cluster."),
 	INTEGER("usher.max_transaction_events", &usher_max_transaction_events, 100000, 1, 10000000,
 			PGC_SUSET, 0, "Most events that one transaction can append."),
+	INTEGER("usher.metric_series", &usher_metric_series, 1024, 64, 1000000, PGC_POSTMASTER, 0,
+			"Combinations of tenant, source and type that events are counted by in this cluster."),
 	INTEGER("usher.once_timeout", &usher_once_timeout_s, 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
 			"How long a request that was begun and not answered keeps its idempotency key."),
 	INTEGER("usher.partition_size", &usher_partition_size, 10000000, 1000, INT_MAX, PGC_SIGHUP, 0,

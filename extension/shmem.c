@@ -4,6 +4,7 @@
  */
 #include "shmem.h"
 
+#include "metrics/metrics.h"
 #include "subscription/subscription.h"
 
 #include "miscadmin.h"
@@ -37,8 +38,10 @@ shmem_request(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(usher_members_size());
 	RequestAddinShmemSpace(usher_leases_size());
-	RequestNamedLWLockTranche(TRANCHE, 3);
+	RequestAddinShmemSpace(usher_metrics_size());
+	RequestNamedLWLockTranche(TRANCHE, 4);
 }
 
 static void
@@ -61,6 +64,7 @@ shmem_startup(void)
 		s->lock = &locks[0].lock;
 		s->waiter_lock = &locks[1].lock;
 		s->lease_lock = &locks[2].lock;
+		s->metrics_lock = &locks[3].lock;
 		pg_atomic_init_u64(&s->last_lease, (uint64) GetCurrentTimestamp());
 		s->ndbs = usher_max_databases;
 		s->nslots = MaxBackends;
@@ -93,6 +97,8 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].sinks_generation, 0);
 			pg_atomic_init_u32(&s->dbs[i].cursor_table, 0);
 			pg_atomic_init_u32(&s->dbs[i].cursor_rows, 0);
+			for (int c = 0; c < USHER_COUNTERS; c++)
+				pg_atomic_init_u64(&s->dbs[i].counters[c], 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
 		for (int i = 0; i < s->nrelays; i++)
@@ -103,7 +109,9 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->relays[i].ring, 0);
 		}
 	}
+	usher_members_init();
 	usher_leases_init();
+	usher_metrics_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

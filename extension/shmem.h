@@ -6,8 +6,9 @@
  * and raising of their counters; UsherDb.mutex protects the fields marked
  * (m) and is held for a few instructions only; `waiter_lock` protects the
  * list of waiters (shared to walk, exclusive to change); `lease_lock` the
- * leases of subscriptions.  Everything else is atomic.  Order: lock, then
- * waiter_lock; a mutex is always the last.
+ * leases of subscriptions, `metrics_lock` the table of series.  Everything else
+ * is atomic.  Order: lock, then waiter_lock or metrics_lock; a mutex is always
+ * the last.
  */
 #ifndef USHER_SHMEM_H
 #define USHER_SHMEM_H
@@ -18,6 +19,18 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
+
+/* What is counted of a database, besides the series of metrics/series.c; since the server's start. */
+typedef enum UsherCounter
+{
+	COUNT_TRANSACTIONS, /* committed with events */
+	COUNT_EVENTS, /* of them */
+	COUNT_ONCE_FRESH, /* answers of usher.once */
+	COUNT_ONCE_REPEATED,
+	COUNT_ONCE_IN_PROGRESS,
+	COUNT_ONCE_CONFLICT,
+	USHER_COUNTERS
+} UsherCounter;
 
 typedef struct UsherDb
 {
@@ -40,6 +53,7 @@ typedef struct UsherDb
 	pg_atomic_uint32 cursor_rows; /* inserted into it */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
+	pg_atomic_uint64 counters[USHER_COUNTERS];
 	ConditionVariable partitions_cv; /* broadcast when a partition was made */
 } UsherDb;
 
@@ -105,6 +119,7 @@ typedef struct UsherShared
 	LWLock *lock;
 	LWLock *waiter_lock;
 	LWLock *lease_lock; /* of the tables in subscription/lease.c */
+	LWLock *metrics_lock; /* of the table in metrics/series.c */
 	pg_atomic_uint64 last_lease; /* only rises, also over restarts: it begins with the time */
 	int ndbs;
 	int nslots;

@@ -52,6 +52,7 @@ extern int usher_max_databases;
 extern int usher_max_relays;
 extern int usher_max_leases;
 extern int usher_once_timeout_s;
+extern int usher_metric_series;
 
 extern void usher_guc_init(void);
 

@@ -7,6 +7,7 @@
 
 #include "idempotency/once.h"
 #include "log/log.h"
+#include "metrics/metrics.h"
 #include "tenancy/tenant.h"
 
 #include "access/htup_details.h"
@@ -90,8 +91,22 @@ checked_response(Jsonb *response)
 }
 
 static void
+count_answer(UsherOnceState state)
+{
+	static const UsherCounter counters[] = {
+		[ONCE_FRESH] = COUNT_ONCE_FRESH,
+		[ONCE_DONE] = COUNT_ONCE_REPEATED,
+		[ONCE_CONFLICT] = COUNT_ONCE_CONFLICT,
+		[ONCE_IN_PROGRESS] = COUNT_ONCE_IN_PROGRESS,
+	};
+
+	usher_count(usher_db(), counters[state], 1);
+}
+
+static void
 refuse_to_wait(text *key)
 {
+	count_answer(ONCE_IN_PROGRESS);
 	ereport(ERROR, (errcode(ERRCODE_USHER_REQUEST_IN_PROGRESS),
 					errmsg("a transaction that has idempotency key \"%s\" is still open",
 						   text_to_cstring(key)),
@@ -140,6 +155,7 @@ usher_once(PG_FUNCTION_ARGS)
 	usher_keys_open(&keys);
 	state = usher_once_claim(&keys, &key, fingerprint, ttl_us, &found);
 	usher_keys_close(&keys);
+	count_answer(state);
 	refuse(state, name, &found);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		ereport(ERROR,
@@ -302,6 +318,7 @@ usher_once_many(PG_FUNCTION_ARGS)
 
 		if (locked[i])
 			state = usher_once_claim(&keys, &items[i].key, fingerprint, ttl_us, &found);
+		count_answer(state);
 		answer->state = names[state];
 		answer->response = state == ONCE_DONE ? found.response : NULL;
 	}

@@ -319,12 +319,9 @@ usher_lease_held(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(usher_lease_holds(&s, PG_GETARG_INT64(1), PG_GETARG_INT32(2)));
 }
 
-/* (subscription_id): partition, position, lease, delivered up to */
-PG_FUNCTION_INFO_V1(usher_subscription_partitions);
-Datum
-usher_subscription_partitions(PG_FUNCTION_ARGS)
+static Datum
+list_partitions(FunctionCallInfo fcinfo, const UsherSubscription *s)
 {
-	UsherSubscription *s = own_subscription(fcinfo);
 	ReturnSetInfo *result;
 	int *partitions = palloc(s->partitions * sizeof(int));
 	int64 *positions = palloc(s->partitions * sizeof(int64));
@@ -347,5 +344,26 @@ usher_subscription_partitions(PG_FUNCTION_ARGS)
 		values[3] = Int64GetDatum(upto);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	return (Datum) 0;
+}
+
+/* (subscription_id): partition, position, lease, delivered up to */
+PG_FUNCTION_INFO_V1(usher_subscription_partitions);
+Datum
+usher_subscription_partitions(PG_FUNCTION_ARGS)
+{
+	return list_partitions(fcinfo, own_subscription(fcinfo));
+}
+
+/* The same of any tenant's; for usher.metrics. */
+PG_FUNCTION_INFO_V1(usher_any_subscription_partitions);
+Datum
+usher_any_subscription_partitions(PG_FUNCTION_ARGS)
+{
+	UsherSubscription *s = usher_subscription_get(PG_GETARG_INT32(0));
+
+	if (s != NULL)
+		return list_partitions(fcinfo, s);
+	InitMaterializedSRF(fcinfo, 0);
 	return (Datum) 0;
 }

@@ -4,6 +4,8 @@
  */
 #include "log.h"
 
+#include "metrics/metrics.h"
+
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -167,6 +169,7 @@ usher_append_event(UsherEvent *event)
 	usher_check_object(event->metadata, "event metadata");
 	if (!(event->flags & LOG_FLAG_ID_INDEXED))
 		usher_uuid7(&event->id);
+	event->series = usher_series(event->tenant_id, event->metadata, event->type);
 	pending = usher_outbox_add(event);
 	version = pending->version;
 	usher_project_event(pending, event->type);

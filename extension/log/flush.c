@@ -254,7 +254,10 @@ finish(bool committed)
 		usher_positions_release();
 		usher_wake(taken_from, types, committed ? ntypes : 0);
 		if (committed)
+		{
 			session_last_position = taken_last;
+			usher_outbox_published(taken_from);
+		}
 		taken_from = NULL;
 	}
 	if (poke_at_commit != NULL && committed)

@@ -227,6 +227,7 @@ typedef struct UsherPending
 	pg_uuid_t id;
 	bool id_given;
 	int committed_type; /* index for usher_outbox_types */
+	int series; /* that counts it */
 	int flags_before; /* the stream's head_flags before, for rollback */
 	int64 version;
 } UsherPending;
@@ -242,6 +243,7 @@ typedef struct UsherEvent
 	Jsonb *metadata;
 	pg_uuid_t id;
 	int32 flags;
+	int series; /* see metrics/metrics.h */
 } UsherEvent;
 
 extern int usher_outbox_count(void);
@@ -257,6 +259,7 @@ extern void usher_outbox_seal(void);
 extern void usher_outbox_close(void);
 extern MemoryContext usher_outbox_context(void);
 extern UsherCommitted *usher_outbox_types(int *n);
+extern void usher_outbox_published(UsherDb *db);
 
 /* ---- rows.c ---- */
 extern void usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,

@@ -9,6 +9,8 @@
  */
 #include "log.h"
 
+#include "metrics/metrics.h"
+
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
@@ -304,6 +306,7 @@ usher_outbox_add(const UsherEvent *event)
 	p->tenant_id = event->tenant_id;
 	p->id = event->id;
 	p->id_given = (event->flags & LOG_FLAG_ID_INDEXED) != 0;
+	p->series = event->series;
 	p->committed_type = committed_type(event->tenant_id, event->type);
 	if (p->id_given)
 		remember_given_id(event, outbox.n);
@@ -363,6 +366,22 @@ usher_outbox_subabort(SubTransactionId subid)
 			heap_freetuple(p->tuple);
 		}
 	}
+}
+
+/* The events have been committed: count them.  Allocates nothing and cannot fail. */
+void
+usher_outbox_published(UsherDb *db)
+{
+	int begun = 0;
+
+	for (int i = 1; i <= outbox.n; i++)
+		if (i == outbox.n || outbox.pending[i].series != outbox.pending[begun].series)
+		{
+			usher_series_published(outbox.pending[begun].series, i - begun);
+			begun = i;
+		}
+	usher_count(db, COUNT_TRANSACTIONS, 1);
+	usher_count(db, COUNT_EVENTS, outbox.n);
 }
 
 /*

@@ -68,6 +68,8 @@ db_entry(Oid log)
 	pg_atomic_write_u64(&reusable->wanted, 0);
 	reusable->last_recorded_at = 0;
 	pg_atomic_write_u64(&reusable->commit_lsn, 0);
+	for (int i = 0; i < USHER_COUNTERS; i++)
+		pg_atomic_write_u64(&reusable->counters[i], 0);
 	reusable->worker_paused_until = 0;
 	reusable->log_relid = log;
 	reusable->dboid = MyDatabaseId;

@@ -13,14 +13,11 @@
 #include "subscription/subscription.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-#define SUBSCRIPTIONS_MAX 256 /* with members, at a time */
 
 typedef struct LeaseKey
 {
@@ -37,24 +34,9 @@ typedef struct Lease
 	uint64 member;
 	int64 from, upto;
 	TimestampTz until; /* DT_NOEND: as long as the session */
+	TimestampTz taken_at;
+	UsherKinds kinds; /* delivered, and neither acknowledged nor failed */
 } Lease;
-
-typedef struct MembersKey
-{
-	Oid dboid;
-	int32 subscription_id;
-} MembersKey;
-
-typedef struct Members
-{
-	MembersKey key;
-	int n;
-	struct
-	{
-		uint64 id;
-		TimestampTz seen;
-	} list[USHER_MEMBERS_MAX];
-} Members;
 
 /* What happens to a lease when this transaction ends. */
 typedef struct Change
@@ -67,13 +49,15 @@ typedef struct Change
 	{
 		TAKEN,
 		ENDED,
-		MOVED
+		MOVED,
+		FAILED /* an event of it */
 	} kind;
 	int64 upto; /* of a moved one */
+	int partition, series; /* of a failed event */
+	UsherOutcome outcome;
 } Change;
 
 static HTAB *leases;
-static HTAB *members;
 static Change *changes;
 static int nchanges, changes_size;
 static bool exit_registered;
@@ -81,119 +65,22 @@ static bool exit_registered;
 Size
 usher_leases_size(void)
 {
-	return add_size(hash_estimate_size(usher_max_leases, sizeof(Lease)),
-					hash_estimate_size(SUBSCRIPTIONS_MAX, sizeof(Members)));
+	return hash_estimate_size(usher_max_leases, sizeof(Lease));
 }
 
 void
 usher_leases_init(void)
 {
 	HASHCTL lease = {.keysize = sizeof(LeaseKey), .entrysize = sizeof(Lease)};
-	HASHCTL member = {.keysize = sizeof(MembersKey), .entrysize = sizeof(Members)};
 
 	leases = ShmemInitHash("pg_usher leases", usher_max_leases, usher_max_leases, &lease,
 						   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
-	members = ShmemInitHash("pg_usher members", SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX, &member,
-							HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
 int64
 usher_lease_next(void)
 {
 	return (int64) pg_atomic_add_fetch_u64(&usher_shared->last_lease, 1);
-}
-
-/* ---- members ---- */
-
-/* NULL: this session. */
-uint64
-usher_member_id(const text *member)
-{
-	if (member == NULL)
-		return UINT64CONST(1) << 63 | (uint64) usher_my_procno() << 32 | (uint32) MyProcPid;
-	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(member),
-							   VARSIZE_ANY_EXHDR(member), 0) &
-		   ~(UINT64CONST(1) << 63);
-}
-
-static bool
-is_session(uint64 member)
-{
-	return member >> 63 != 0;
-}
-
-static void
-members_forget(uint64 member)
-{
-	HASH_SEQ_STATUS scan;
-	Members *m;
-
-	hash_seq_init(&scan, members);
-	while ((m = hash_seq_search(&scan)) != NULL)
-		for (int i = 0; i < m->n; i++)
-			if (m->list[i].id == member)
-				m->list[i--] = m->list[--m->n];
-}
-
-/* Room for another subscription: one that nobody polls any more. */
-static void
-members_make_room(TimestampTz now)
-{
-	HASH_SEQ_STATUS scan;
-	Members *m;
-
-	if (hash_get_num_entries(members) < SUBSCRIPTIONS_MAX)
-		return;
-	hash_seq_init(&scan, members);
-	while ((m = hash_seq_search(&scan)) != NULL)
-	{
-		bool alive = false;
-
-		for (int i = 0; i < m->n; i++)
-			alive |= !TimestampDifferenceExceeds(m->list[i].seen, now, 60000);
-		if (!alive)
-			hash_search(members, &m->key, HASH_REMOVE, NULL);
-	}
-}
-
-/* Note that the member polls; returns how many have polled within the time of a lease. */
-int
-usher_member_seen(const UsherSubscription *subscription, uint64 member)
-{
-	MembersKey key = {MyDatabaseId, subscription->id};
-	TimestampTz now = GetCurrentTimestamp();
-	bool known = false, found;
-	Members *m;
-	int n;
-
-	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	members_make_room(now);
-	m = hash_search(members, &key, HASH_ENTER_NULL, &found);
-	if (m == NULL)
-	{
-		LWLockRelease(usher_shared->lease_lock);
-		return 1; /* too many subscriptions to share fairly */
-	}
-	if (!found)
-		m->n = 0;
-	for (int i = 0; i < m->n; i++)
-	{
-		if (m->list[i].id == member)
-		{
-			m->list[i].seen = now;
-			known = true;
-		}
-		else if (TimestampDifferenceExceeds(m->list[i].seen, now, (int) subscription->lease_ms))
-			m->list[i--] = m->list[--m->n];
-	}
-	if (!known && m->n < USHER_MEMBERS_MAX)
-	{
-		m->list[m->n].id = member;
-		m->list[m->n++].seen = now;
-	}
-	n = m->n;
-	LWLockRelease(usher_shared->lease_lock);
-	return n;
 }
 
 /* ---- leases ---- */
@@ -255,10 +142,10 @@ leases_exit(int code, Datum arg)
 	Lease *l;
 
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	members_forget(usher_member_id(NULL));
+	usher_member_forget(usher_member_id(NULL));
 	hash_seq_init(&scan, leases);
 	while ((l = hash_seq_search(&scan)) != NULL)
-		if (l->procno == (uint32) usher_my_procno() && is_session(l->member))
+		if (l->procno == (uint32) usher_my_procno() && usher_member_is_session(l->member))
 		{
 			int32 subscription_id = l->key.subscription_id;
 
@@ -268,7 +155,7 @@ leases_exit(int code, Datum arg)
 	LWLockRelease(usher_shared->lease_lock);
 }
 
-static void
+static Change *
 note(const UsherSubscription *subscription, int64 lease, int kind, int64 upto)
 {
 	if (nchanges == changes_size)
@@ -282,7 +169,8 @@ note(const UsherSubscription *subscription, int64 lease, int kind, int64 upto)
 	changes[nchanges].npartitions = subscription->partitions;
 	changes[nchanges].lease = lease;
 	changes[nchanges].kind = kind;
-	changes[nchanges++].upto = upto;
+	changes[nchanges].upto = upto;
+	return &changes[nchanges++];
 }
 
 /* Entries whose time is over make room for others.  Call with the lock held. */
@@ -301,7 +189,7 @@ remove_free(void)
 /* False: somebody else has it.  The caller holds the partition's lock. */
 bool
 usher_lease_take(const UsherSubscription *subscription, int partition, int64 lease, uint64 member,
-				 int64 from, int64 upto)
+				 int64 from, int64 upto, const UsherKinds *kinds)
 {
 	LeaseKey key = {MyDatabaseId, subscription->id, partition};
 	Lease *l;
@@ -313,7 +201,7 @@ usher_lease_take(const UsherSubscription *subscription, int partition, int64 lea
 		exit_registered = true;
 	}
 	if (nchanges == 0 || changes[nchanges - 1].lease != lease)
-		note(subscription, lease, TAKEN, 0);
+		(void) note(subscription, lease, TAKEN, 0);
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	l = find_lease(subscription, partition);
 	if (is_free(l))
@@ -324,13 +212,17 @@ usher_lease_take(const UsherSubscription *subscription, int partition, int64 lea
 		if (l != NULL)
 		{
 			l->lease = lease;
-			l->procno = is_session(member) ? (uint32) usher_my_procno() : USHER_NO_PROC;
+			l->procno = usher_member_is_session(member) ? (uint32) usher_my_procno()
+														: USHER_NO_PROC;
 			l->member = member;
 			l->from = from;
 			l->upto = upto;
-			l->until = is_session(member) ? DT_NOEND
-										  : TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-																		subscription->lease_ms);
+			l->kinds = *kinds;
+			l->taken_at = GetCurrentTimestamp();
+			l->until = usher_member_is_session(member)
+						   ? DT_NOEND
+						   : TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														 subscription->lease_ms);
 			taken = true;
 		}
 	}
@@ -429,13 +321,25 @@ usher_lease_extend(const UsherSubscription *subscription, int64 lease, int64 ms)
 void
 usher_lease_end_at_commit(const UsherSubscription *subscription, int64 lease)
 {
-	note(subscription, lease, ENDED, 0);
+	(void) note(subscription, lease, ENDED, 0);
 }
 
 void
 usher_lease_move_at_commit(const UsherSubscription *subscription, int64 lease, int64 upto)
 {
-	note(subscription, lease, MOVED, upto);
+	(void) note(subscription, lease, MOVED, upto);
+}
+
+/* For the counters alone. */
+void
+usher_lease_failed_at_commit(const UsherSubscription *subscription, int64 lease, int partition,
+							 int series, UsherOutcome outcome)
+{
+	Change *change = note(subscription, lease, FAILED, 0);
+
+	change->partition = partition;
+	change->series = series;
+	change->outcome = outcome;
 }
 
 /* A seek: whoever holds one finds it lost. */
@@ -455,19 +359,73 @@ usher_leases_revoke(int32 subscription_id)
 
 /* ---- the end of a transaction ---- */
 
-static void
-apply(const Change *change, bool end)
+static Lease *
+changed_lease(const Change *change, int partition)
 {
-	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	for (int p = 0; p < change->npartitions; p++)
-	{
-		LeaseKey key = {MyDatabaseId, change->subscription_id, p};
-		Lease *l = hash_search(leases, &key, HASH_FIND, NULL);
+	LeaseKey key = {MyDatabaseId, change->subscription_id, partition};
+	Lease *l = hash_search(leases, &key, HASH_FIND, NULL);
 
-		if (l == NULL || l->lease != change->lease)
+	return l != NULL && l->lease == change->lease ? l : NULL;
+}
+
+/* What the lease delivered and did not fail is done; each event has taken its share of the time.  With the lock held. */
+static void
+count_completed(const Change *change)
+{
+	int64 events = 0, each_us = 0;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (int p = 0; p < change->npartitions; p++)
+		{
+			Lease *l = changed_lease(change, p);
+
+			for (int i = 0; l != NULL && i < l->kinds.n; i++)
+				if (pass == 0)
+				{
+					events += l->kinds.list[i].events;
+					each_us = GetCurrentTimestamp() - l->taken_at;
+				}
+				else if (l->kinds.list[i].events > 0)
+					usher_series_processed(l->kinds.list[i].series, OUTCOME_COMPLETED,
+										   l->kinds.list[i].events,
+										   Max(each_us, 0) / Max(events, 1));
+		}
+}
+
+/* One of the events that the lease delivered failed. */
+static void
+count_failed(const Change *change)
+{
+	Lease *l = changed_lease(change, change->partition);
+
+	for (int i = 0; l != NULL && i < l->kinds.n; i++)
+		if (l->kinds.list[i].events > 0 &&
+			(l->kinds.list[i].series == change->series || i == USHER_KINDS_MAX - 1))
+		{
+			l->kinds.list[i].events--;
+			usher_series_processed(change->series, change->outcome, 1, -1);
+			break;
+		}
+}
+
+static void
+apply(const Change *change)
+{
+	bool end = change->kind == TAKEN || change->kind == ENDED;
+
+	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
+	if (change->kind == FAILED)
+		count_failed(change);
+	if (change->kind == ENDED)
+		count_completed(change);
+	for (int p = 0; p < change->npartitions && change->kind != FAILED; p++)
+	{
+		Lease *l = changed_lease(change, p);
+
+		if (l == NULL)
 			continue;
 		if (end)
-			hash_search(leases, &key, HASH_REMOVE, NULL);
+			hash_search(leases, &l->key, HASH_REMOVE, NULL);
 		else if (l->from < change->upto)
 			l->from = change->upto;
 	}
@@ -486,7 +444,7 @@ xact_callback(XactEvent event, void *arg)
 		return;
 	for (int i = 0; i < nchanges; i++)
 		if (committed ? changes[i].kind != TAKEN : changes[i].kind == TAKEN)
-			apply(&changes[i], changes[i].kind != MOVED);
+			apply(&changes[i]);
 	nchanges = 0;
 }
 
@@ -504,7 +462,7 @@ subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId par
 		if (c->subid == mine && event == SUBXACT_EVENT_ABORT_SUB)
 		{
 			if (c->kind == TAKEN)
-				apply(c, true);
+				apply(c);
 			continue;
 		}
 		if (c->subid == mine)

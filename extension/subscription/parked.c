@@ -77,8 +77,8 @@ run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, con
 		Ensure(*plan != NULL, "a statement of the subscriptions cannot be prepared");
 		SPI_keepplan(*plan);
 	}
-	if (SPI_execute_snapshot(*plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true,
-							 0) < 0)
+	if (SPI_execute_snapshot(*plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false,
+							 true, 0) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 						errmsg("a statement of the subscriptions failed")));
 }
@@ -448,4 +448,7 @@ usher_parked_fail(const UsherSubscription *subscription, int64 lease, TupleTable
 			park(subscription, partition, key, position + 1, 0, false, error, 0);
 	}
 	as_owner_end(&owner);
+	usher_lease_failed_at_commit(subscription, lease, partition, usher_delivery_series(slot),
+								 attempts < subscription->max_attempts ? OUTCOME_RETRIED
+																	   : OUTCOME_FAILED);
 }

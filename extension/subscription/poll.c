@@ -26,6 +26,7 @@ typedef struct Pick
 	int64 upto; /* delivered up to here */
 	bool blocked; /* too many parked keys: only these are delivered */
 	bool used; /* something of it is delivered */
+	UsherKinds kinds; /* of what is delivered */
 } Pick;
 
 typedef struct Picks
@@ -120,6 +121,32 @@ unlock(Picks *p)
 		usher_partition_unlock(p->subscription->id, p->list[i].partition);
 }
 
+/* Which kind of event is delivered; beyond some kinds it is `other`. */
+static void
+remember_kind(Picks *p, UsherKinds *kinds, TupleTableSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(p->scratch);
+	int series = usher_delivery_series(slot);
+	int i = 0;
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(p->scratch);
+	while (i < kinds->n && kinds->list[i].series != series)
+		i++;
+	if (i >= USHER_KINDS_MAX - 1)
+	{
+		i = USHER_KINDS_MAX - 1;
+		series = usher_series_other(p->subscription->tenant_id);
+	}
+	if (i >= kinds->n)
+	{
+		kinds->n = i + 1;
+		kinds->list[i].events = 0;
+	}
+	kinds->list[i].series = series;
+	kinds->list[i].events++;
+}
+
 static void
 deliver(Picks *p, Pick *pick, int attempt, TupleTableSlot *slot)
 {
@@ -129,6 +156,8 @@ deliver(Picks *p, Pick *pick, int attempt, TupleTableSlot *slot)
 		poll->lease = usher_lease_next();
 	pick->used = true;
 	poll->delivered++;
+	if (!poll->counted)
+		remember_kind(p, &pick->kinds, slot);
 	poll->deliver(poll, poll->lease, pick->partition, attempt, slot);
 }
 
@@ -281,7 +310,7 @@ take_leases(Picks *p)
 
 		if (pick->used || pick->upto > pick->cursor)
 			(void) usher_lease_take(p->subscription, pick->partition, p->poll->lease,
-									p->poll->member, pick->cursor, pick->upto);
+									p->poll->member, pick->cursor, pick->upto, &pick->kinds);
 	}
 	unlock(p);
 }

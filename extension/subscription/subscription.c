@@ -165,3 +165,14 @@ usher_subscription_wants(const UsherSubscription *subscription, TupleTableSlot *
 	}
 	return true;
 }
+
+/* How an event is counted; allocates in the current memory context. */
+int
+usher_delivery_series(TupleTableSlot *slot)
+{
+	bool isnull;
+	int32 tenant_id = DatumGetInt32(slot_getattr(slot, LOG_TENANT_ID, &isnull));
+	text *type = DatumGetTextPP(slot_getattr(slot, LOG_TYPE, &isnull));
+
+	return usher_series(tenant_id, DatumGetJsonbP(slot_getattr(slot, LOG_METADATA, &isnull)), type);
+}

@@ -4,6 +4,7 @@
  *
  *	  subscription.c  its row
  *	  cursor.c        where its partitions are: insert-only tables
+ *	  member.c        who polls: shared memory
  *	  lease.c         who has which partition: shared memory
  *	  parked.c        keys that failed, dead letters
  *	  poll.c          choose partitions, read the log, deliver
@@ -25,6 +26,7 @@
 #include "shmem.h"
 
 #include "log/log.h"
+#include "metrics/metrics.h"
 #include "nodes/pg_list.h"
 #include "utils/tuplestore.h"
 
@@ -52,6 +54,7 @@ extern UsherSubscription *usher_subscription_find(const text *name);
 extern UsherSubscription *usher_subscription_get(int32 id);
 extern int usher_partition_of(const UsherSubscription *subscription, int32 slot);
 extern bool usher_subscription_wants(const UsherSubscription *subscription, TupleTableSlot *slot);
+extern int usher_delivery_series(TupleTableSlot *slot);
 
 /* ---- cursor.c ---- */
 #define USHER_CURSOR_ROWS 20000 /* in a table of cursors before it is emptied */
@@ -64,8 +67,17 @@ extern void usher_subscription_cursors_set(const UsherSubscription *subscription
 extern bool usher_partition_lock(int32 subscription_id, int partition, bool wait);
 extern void usher_partition_unlock(int32 subscription_id, int partition);
 
-/* ---- lease.c ---- */
+/* ---- member.c ---- */
 #define USHER_MEMBERS_MAX 64
+
+extern Size usher_members_size(void);
+extern void usher_members_init(void);
+extern uint64 usher_member_id(const text *member);
+extern bool usher_member_is_session(uint64 member);
+extern int usher_member_seen(const UsherSubscription *subscription, uint64 member);
+extern void usher_member_forget(uint64 member);
+
+/* ---- lease.c ---- */
 
 /* One partition that is leased, as its holder knows it. */
 typedef struct UsherLeased
@@ -74,15 +86,25 @@ typedef struct UsherLeased
 	int64 from, upto; /* delivered: (from, upto] */
 } UsherLeased;
 
+/* What was delivered of a partition under a lease, by series: counted when it is acknowledged. */
+#define USHER_KINDS_MAX 8
+typedef struct UsherKinds
+{
+	int n;
+	struct
+	{
+		int series;
+		int events;
+	} list[USHER_KINDS_MAX];
+} UsherKinds;
+
 extern Size usher_leases_size(void);
 extern void usher_leases_init(void);
 extern void usher_lease_callbacks(void);
 extern int64 usher_lease_next(void);
-extern uint64 usher_member_id(const text *member);
-extern int usher_member_seen(const UsherSubscription *subscription, uint64 member);
 extern bool usher_lease_is_free(const UsherSubscription *subscription, int partition);
 extern bool usher_lease_take(const UsherSubscription *subscription, int partition, int64 lease,
-							 uint64 member, int64 from, int64 upto);
+							 uint64 member, int64 from, int64 upto, const UsherKinds *kinds);
 extern int
 usher_lease_partitions(const UsherSubscription *subscription, int64 lease, UsherLeased *leased);
 extern bool usher_lease_holds(const UsherSubscription *subscription, int64 lease, int partition);
@@ -92,6 +114,8 @@ extern bool usher_lease_extend(const UsherSubscription *subscription, int64 leas
 extern void usher_lease_end_at_commit(const UsherSubscription *subscription, int64 lease);
 extern void
 usher_lease_move_at_commit(const UsherSubscription *subscription, int64 lease, int64 upto);
+extern void usher_lease_failed_at_commit(const UsherSubscription *subscription, int64 lease,
+										 int partition, int series, UsherOutcome outcome);
 extern void usher_leases_revoke(int32 subscription_id);
 extern void
 usher_lease_lost(const UsherSubscription *subscription, int64 lease) pg_attribute_noreturn();
@@ -135,6 +159,7 @@ typedef struct UsherPoll
 	void (*deliver)(struct UsherPoll *poll, int64 lease, int partition, int attempt,
 					TupleTableSlot *slot);
 	void *arg;
+	bool counted; /* by the caller: he calls usher_metrics_processed for each event */
 	int64 lease; /* result; 0: nothing */
 	int delivered; /* result */
 	TimestampTz next_at; /* result: a parked key is due then; 0: none */

@@ -14,7 +14,8 @@ GRANT EXECUTE ON FUNCTION
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
     usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category, usher.category_hash,
     usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list,
-    usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.lease_held, usher.sink_lag
+    usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.lease_held, usher.sink_lag,
+    usher.own_series, usher.metrics_since, usher.event_stats
     TO usher_reader;
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
@@ -55,4 +56,10 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
 REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.replace_partition, usher.carry_out_removals,
     usher.call_archive, usher.kept_categories, usher.sink_options, usher.sink_signature,
-    usher.rotate_cursors, usher.drop_expired_keys FROM usher_admin;
+    usher.rotate_cursors, usher.drop_expired_keys,
+    usher.series_list, usher.count_list, usher.any_subscription_partitions, usher.log_metrics, usher.sink_metrics,
+    usher.subscription_metrics, usher.event_metrics FROM usher_admin;
+
+-- Whoever watches the server: all tenants' numbers, and no event.
+GRANT USAGE ON SCHEMA usher TO pg_monitor;
+GRANT EXECUTE ON FUNCTION usher.metrics TO pg_monitor;

@@ -72,6 +72,10 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('unwatch', '"table" regclass', 'void', 'volatile'),
     ('record_read', '"table" regclass, key jsonb', 'uuid', 'volatile'),
     ('watch_event', '', 'trigger', 'volatile'),
+    -- metrics
+    ('metrics', '', 'TABLE(name text, type text, help text, labels jsonb, value double precision)', 'volatile'),
+    ('event_stats', 'OUT published bigint, OUT processed bigint, OUT retried bigint, OUT failed bigint, OUT queue_size bigint, OUT workers_active integer, OUT processing_ms double precision, OUT since timestamp with time zone', 'record', 'volatile'),
+    ('metrics_since', '', 'timestamp with time zone', 'stable'),
     -- looking after it
     ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
 INSERT INTO interface (name, arguments, kind) VALUES
@@ -87,7 +91,7 @@ INSERT INTO settings VALUES
     ('usher.failover_gap', '1000000', 'sighup'), ('usher.position_chunk', '65536', 'sighup'),
     ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
-    ('usher.max_leases', '4096', 'postmaster'), ('usher.once_timeout', '60', 'superuser'),
+    ('usher.max_leases', '4096', 'postmaster'), ('usher.once_timeout', '60', 'superuser'), ('usher.metric_series', '1024', 'postmaster'),
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
