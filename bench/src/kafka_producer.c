@@ -3,7 +3,7 @@
  *		The native peer of the Kafka sink: librdkafka and nothing else, with the messages of test/integration/src/messages.h.
  *
  *		kafka_producer BROKERS TOPIC COUNT [property=value ...]
- *			keys=10000 size=150 headers=1 transaction=0 (messages in one; 0: none)
+ *			keys=10000 size=150 tenant= headers=1 transaction=0 (messages in one; 0: none)
  *
  * All messages are made before the clock starts. The same settings as the sink: idempotent, acks of all, linger 5 ms,
  * murmur2, nothing copied; every other name is a property of librdkafka. With transactions each one holds a record for
@@ -95,6 +95,8 @@ argument(Bench *b, char *text)
 	*equals++ = '\0';
 	if (strcmp(text, "keys") == 0)
 		b->messages.keys = atoi(equals);
+	else if (strcmp(text, "tenant") == 0)
+		b->messages.tenant = equals;
 	else if (strcmp(text, "size") == 0)
 		b->messages.size = (size_t) atol(equals);
 	else if (strcmp(text, "headers") == 0)

@@ -3,7 +3,7 @@
  *		The native peer of the Redis sink: hiredis and nothing else, with the messages of test/integration/src/messages.h.
  *
  *		redis_producer HOST:PORT TOPIC COUNT [name=value ...]
- *			topics=1 keys=10000 size=150 window=2000 (commands on their way)
+ *			topics=1 keys=10000 size=150 tenant= window=2000 (commands on their way)
  *
  * All messages are made before the clock starts. The same commands as the sink's: XADD with the position as id and the
  * attributes as fields; pipelined, the oldest half of the window's replies is read when the window is full. Prints
@@ -64,6 +64,8 @@ argument(Bench *b, char *text)
 		b->messages.keys = atoi(equals);
 	else if (strcmp(text, "topics") == 0)
 		b->messages.topics = atoi(equals);
+	else if (strcmp(text, "tenant") == 0)
+		b->messages.tenant = equals;
 	else if (strcmp(text, "size") == 0)
 		b->messages.size = (size_t) atol(equals);
 	else if (strcmp(text, "window") == 0)

@@ -25,9 +25,10 @@ typedef struct Messages
 	bool odd_keys; /* Cyrillic, Chinese, emoji, the empty key */
 	bool structured;
 	int64_t replay;
+	const char *tenant; /* NULL: no such attribute */
 } Messages;
 
-#define MESSAGE_ATTRIBUTES 11
+#define MESSAGE_ATTRIBUTES 12
 
 /* Memory of a batch's messages, freed together. */
 typedef struct Arena
@@ -150,6 +151,8 @@ message_make(const Messages *all, UsherMessage *m, int64_t position, Arena *aren
 	message_attribute(m, arena, "position", text, true);
 	sprintf(text, "%lld", (long long) (position / all->keys + 1));
 	message_attribute(m, arena, "streamversion", text, true);
+	if (all->tenant)
+		message_attribute(m, arena, "tenant", all->tenant, false);
 	message_attribute(m, arena, "partitionkey", key, false);
 	if (m->replay != 0)
 	{
