@@ -82,7 +82,7 @@ error_happened(rd_kafka_t *client, int err, const char *reason, void *opaque)
 			err = rd_kafka_fatal_error(client, text, sizeof(text));
 			if (err == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
 				usher_kafka_stop_producing(k);
-			else
+			else if (err != RD_KAFKA_RESP_ERR_INVALID_TXN_STATE || !k->aborting)
 				usher_kafka_lost(k, rd_kafka_err2name(err), text);
 			return;
 		case RD_KAFKA_RESP_ERR__AUTHENTICATION:
@@ -129,7 +129,7 @@ usher_kafka_start(Kafka *k)
 	}
 	k->queue = rd_kafka_queue_get_main(k->producer);
 	rd_kafka_queue_io_event_enable(k->queue, k->event_fd, &one, sizeof(one));
-	k->stopped = false;
+	k->stopped = k->aborting = k->nothing_to_abort = false;
 	k->in_producer = 0;
 	k->produced = k->tail;
 	k->all_down_ms = 0;

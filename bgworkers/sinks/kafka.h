@@ -114,6 +114,8 @@ typedef struct Kafka
 
 	/* exactly_once */
 	bool in_transaction;
+	bool aborting; /* or aborted, with this producer */
+	bool nothing_to_abort; /* the broker said so, which ends this producer */
 	UsherBatch *batch; /* whose messages the transaction has */
 	int probe; /* 0: none, 1: sent, 2: delivered, -1: refused */
 	int64_t position; /* that goes with the transaction; never falls */

@@ -307,16 +307,45 @@ begin(Kafka *k)
 		return false;
 	}
 	k->in_transaction = true;
+	k->aborting = false;
 	return true;
 }
 
+/*
+ * When all partitions of a transaction were refused the broker has not begun
+ * it, refuses to abort it, and librdkafka takes that for fatal.  To us it is
+ * aborted; the producer must be replaced.
+ */
 static bool
 abort_transaction(Kafka *k, int64_t deadline_ms)
 {
-	while (!went_well(k, rd_kafka_abort_transaction(k->producer, SLICE_MS)))
+	rd_kafka_error_t *error;
+
+	k->aborting = true;
+	while ((error = rd_kafka_abort_transaction(k->producer, SLICE_MS)) != NULL)
+	{
+		if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_INVALID_TXN_STATE)
+		{
+			rd_kafka_error_destroy(error);
+			k->nothing_to_abort = true;
+			break;
+		}
+		if (!went_well(k, error) && (k->lost != SINK_OK || out_of_time(k, deadline_ms)))
+			return false;
+	}
+	k->in_transaction = false;
+	return k->lost == SINK_OK;
+}
+
+/* Another producer of the same name, which fences off the first. */
+static bool
+replace_producer(Kafka *k, int64_t deadline_ms)
+{
+	if (usher_kafka_restart(k) != SINK_OK)
+		return false;
+	while (!went_well(k, rd_kafka_init_transactions(k->producer, SLICE_MS)))
 		if (k->lost != SINK_OK || out_of_time(k, deadline_ms))
 			return false;
-	k->in_transaction = false;
 	return true;
 }
 
@@ -435,22 +464,11 @@ probe_topics(Kafka *k, int64_t deadline_ms)
 			refused = true;
 		}
 		k->probe = 0;
-		if (!abort_transaction(k, deadline_ms))
+		if (!abort_transaction(k, deadline_ms) ||
+			(k->nothing_to_abort && !replace_producer(k, deadline_ms)))
 			return false;
 	}
 	return refused;
-}
-
-/* Another producer of the same name, which fences off the first. */
-static bool
-replace_producer(Kafka *k, int64_t deadline_ms)
-{
-	if (usher_kafka_restart(k) != SINK_OK)
-		return false;
-	while (!went_well(k, rd_kafka_init_transactions(k->producer, SLICE_MS)))
-		if (k->lost != SINK_OK || out_of_time(k, deadline_ms))
-			return false;
-	return true;
 }
 
 /*
@@ -522,7 +540,7 @@ usher_kafka_commit(UsherSink *sink, UsherBatch *batch)
 	/* Everything was rejected when it was sent: the transaction is empty. */
 	if (k->lost == SINK_OK && k->in_transaction && abort_transaction(k, deadline_ms))
 		k->stopped = false;
-	if (k->lost == SINK_OK && k->careful)
+	if (k->lost == SINK_OK && (k->careful || k->nothing_to_abort))
 		replace_producer(k, deadline_ms);
 	k->batch = NULL;
 	return k->lost;

@@ -20,7 +20,7 @@ typedef struct Partition
 {
 	int64_t low, start, end; /* offsets; end: behind the last one when we began */
 	bool started, ended;
-	int64_t oldest; /* position; 0: not known yet */
+	int64_t oldest; /* position; 0: not known */
 } Partition;
 
 typedef struct Topic
@@ -39,7 +39,8 @@ typedef struct Reader
 	rd_kafka_queue_t *queue;
 	Topic *topics;
 	int open; /* partitions that have not ended */
-	bool oldest_only; /* wanted: the first position of each */
+	bool
+		oldest_only; /* wanted: the first position of each that is no replay, which may be of any age */
 	bool stop;
 	int64_t heard_ms;
 	char *error;
@@ -79,6 +80,7 @@ record_seen(rd_kafka_message_t *record, void *opaque)
 	Partition *p;
 	rd_kafka_headers_t *headers;
 	int64_t position, replay;
+	bool repeat;
 
 	if (topic == NULL || record->partition < 0 || record->partition >= topic->npartitions)
 		return;
@@ -102,16 +104,16 @@ record_seen(rd_kafka_message_t *record, void *opaque)
 	if (record->offset < p->end && rd_kafka_message_headers(record, &headers) == 0 &&
 		header_number(headers, "ce_position", &position))
 	{
-		if (r->oldest_only)
+		repeat = header_number(headers, "ce_replay", &replay);
+		if (r->oldest_only && !repeat)
 		{
 			p->oldest = position;
 			partition_ended(r, p);
 			return;
 		}
-		if (position >= r->verifier->from && position <= r->verifier->to)
+		if (!r->oldest_only && position >= r->verifier->from && position <= r->verifier->to)
 			r->stop = !r->verifier->seen(r->verifier, topic->name, record->partition, record->key,
-										 record->key_len, position,
-										 header_number(headers, "ce_replay", &replay));
+										 record->key_len, position, repeat);
 	}
 	if (record->offset + 1 >= p->end)
 		partition_ended(r, p);
