@@ -432,6 +432,8 @@ probe_topics(Kafka *k, int64_t deadline_ms)
 {
 	bool refused = false;
 
+	if (k->nothing_to_abort && !replace_producer(k, deadline_ms))
+		return false;
 	for (int i = 0; i < KAFKA_TOPIC_BUCKETS; i++)
 		for (KafkaTopic *topic = k->topics[i]; topic != NULL; topic = topic->next)
 			topic->probed = topic->refused != RD_KAFKA_RESP_ERR_NO_ERROR;
