@@ -159,11 +159,6 @@ adopt_config(Relay *r, RelayConfig *config)
 {
 	const UsherSinkContext *sink = &config->sink;
 
-	if (r->config)
-	{
-		drain(r, STOP_MS);
-		relay_close_sink(r);
-	}
 	relay_config_free(r->config);
 	r->config = config;
 	if (!config->exists || config->paused)
@@ -174,6 +169,23 @@ adopt_config(Relay *r, RelayConfig *config)
 					   (int) usher_option_int(sink, "", "breaker_failures", BREAKER_FAILURES),
 					   (double) usher_option_int(sink, "", "backoff_ms", BACKOFF_MS),
 					   (double) usher_option_int(sink, "", "backoff_max_ms", BACKOFF_MAX_MS));
+}
+
+/*
+ * Whoever seeks does not know what was delivered until we heard of it: it comes
+ * again, so it is marked as a replay, too.
+ */
+static RelayConfig *
+raise_repeat(Relay *r, RelayConfig *config)
+{
+	while (config->exists && r->config->exists && r->replay_id == 0 &&
+		   config->sink.epoch > r->config->sink.epoch && r->acked_position > config->repeat_upto)
+	{
+		relay_record_repeat(r, config->sink.epoch, r->acked_position);
+		relay_config_free(config);
+		config = relay_config_load(r);
+	}
+	return config;
 }
 
 /* False: nothing is left to do for this worker. */
@@ -190,6 +202,12 @@ look_at_config(Relay *r)
 		r->config->generation = config->generation;
 		relay_config_free(config);
 		return true;
+	}
+	if (r->config)
+	{
+		drain(r, STOP_MS);
+		relay_close_sink(r);
+		config = raise_repeat(r, config);
 	}
 	adopt_config(r, config);
 	if (config->exists && !config->paused)

@@ -175,6 +175,7 @@ extern RelayBatch *relay_dead_letter_batch(Relay *relay, RelayBatch *batch);
 /* relay_done.c */
 extern void relay_record_rejected(Relay *relay, RelayBatch *batch);
 extern void relay_record_cursor(Relay *relay);
+extern void relay_record_repeat(Relay *relay, int64 epoch, int64 upto);
 extern void relay_record_replayed(Relay *relay, RelayBatch *batch);
 extern void relay_end_replay(Relay *relay, const char *error);
 

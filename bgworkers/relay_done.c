@@ -12,6 +12,7 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
@@ -150,6 +151,27 @@ relay_record_cursor(Relay *relay)
 	relay_commit();
 	relay->cursor_written = relay->acked_position;
 	relay->cursor_written_at = GetCurrentTimestamp();
+}
+
+/* What comes again after a seek is a replay up to `upto`.  Durable before anything of it is sent. */
+void
+relay_record_repeat(Relay *relay, int64 epoch, int64 upto)
+{
+	static SPIPlanPtr plan;
+	Oid types[] = {INT4OID, INT4OID, INT8OID, INT8OID};
+	Datum values[lengthof(types)] = {Int32GetDatum(relay->sink_id), Int32GetDatum(relay->lane),
+									 Int64GetDatum(epoch), Int64GetDatum(upto)};
+
+	relay_begin("recording what is repeated");
+	SPI_connect();
+	run(&plan,
+		"UPDATE usher.sink_lanes l SET repeat_upto = $4 WHERE l.sink_id OPERATOR(pg_catalog.=) $1"
+		" AND l.lane OPERATOR(pg_catalog.=) $2 AND l.epoch OPERATOR(pg_catalog.=) $3"
+		" AND l.repeat_upto OPERATOR(pg_catalog.<) $4",
+		lengthof(types), types, values, NULL);
+	SPI_finish();
+	relay_commit();
+	XLogFlush(XactLastCommitEnd);
 }
 
 /* Dead letters that were delivered now are none any more. */

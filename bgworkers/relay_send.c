@@ -207,6 +207,13 @@ relay_make_ready(Relay *r)
 	if (!went_well(r, result) || result == SINK_FULL)
 		return false;
 	adopt_position(r, position);
+	if (r->replay_id == 0 && r->sink->before_seek > r->config->repeat_upto)
+	{
+		/* it changes the configuration: the next round begins with that */
+		relay_record_repeat(r, r->config->sink.epoch, r->sink->before_seek);
+		r->config->repeat_upto = r->sink->before_seek;
+		return false;
+	}
 	r->ready = true;
 	if (!relay_more_to_read(r))
 		usher_breaker_success(&r->breaker);

@@ -244,6 +244,8 @@ cursor_position(Kafka *k, int64_t *position)
 		return false;
 	if (c->found && c->epoch == k->sink.context->epoch && c->position > *position)
 		*position = c->position;
+	else if (c->found && c->epoch < k->sink.context->epoch)
+		k->sink.before_seek = c->position;
 	k->position = *position;
 	usher_kafka_cursor_free(k);
 	return true;

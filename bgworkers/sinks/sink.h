@@ -104,6 +104,8 @@ typedef struct UsherSink
 	char error_text[512];
 	int64_t duplicates; /* messages that the peer had already, as it said itself */
 	int64_t retried;
+	int64_t
+		before_seek; /* the peer had everything up to here in an older epoch; known when ready */
 } UsherSink;
 
 /* What verify() found at the peer, one call for each message with a position in the range. */

@@ -45,6 +45,7 @@ class Sink:
         self.exact = exact              # nothing comes twice
         self.config = dict(broker.sink(), **BACKOFF, **config)
         self.asked = collections.Counter()      # (number of the replay, position)
+        self.sought = None              # position, as long as it is not known what that asked for
         self.messages = []
 
     def topic(self, event):
@@ -257,18 +258,25 @@ class Chaos:
         return rows[0][0] if rows else 1
 
     def round_seek(self):
+        self.ask_sought()
+        self.wait_delivered(1)
         for sink in self.sinks:
             back = random.randrange(200, 1000 if self.short else 10000)
-            with contextlib.closing(self.cluster.connect()) as connection:
-                cursor = connection.cursor()
-                position = self.position_before(self.status(sink)["position"], back)
-                cursor.execute("BEGIN; SELECT usher.seek_sink(%s, %s)", (sink.name, position))
-                cursor.execute("SELECT epoch, repeat_upto FROM usher.sink_lanes JOIN usher.sinks USING (sink_id)"
-                               " WHERE name = %s", (sink.name,))
-                epoch, upto = cursor.fetchone()
-                cursor.execute("COMMIT")
-            sink.asked.update((-epoch, there) for there, in self.cluster.rows(
-                "SELECT position FROM usher.log WHERE position > %s AND position <= %s", (position, upto)))
+            position = self.position_before(self.status(sink)["position"], back)
+            self.cluster.rows("SELECT usher.seek_sink(%s, %s)", (sink.name, position))
+            sink.sought = position
+
+    def ask_sought(self):
+        """What a seek asked for: all that had been delivered when the worker heard of it."""
+        for sink in self.sinks:
+            if sink.sought is None:
+                continue
+            rows = self.cluster.rows("SELECT -epoch, position FROM usher.sink_lanes JOIN usher.sinks USING (sink_id)"
+                                     " JOIN usher.log ON position > %s AND position <= repeat_upto WHERE name = %s",
+                                     (sink.sought, sink.name))
+            ensure(rows, sink.name + " was sought backwards and has nothing to repeat")
+            sink.asked.update(rows)
+            sink.sought = None
 
     def round_replay(self):
         end = self.cluster.value("SELECT usher.stable_position()")
@@ -336,6 +344,7 @@ class Chaos:
 
     def verify(self):
         log = self.log()
+        self.ask_sought()
         for sink in self.sinks:
             sink.read(log)
             live = sum(m.replay == 0 for m in sink.messages)
@@ -361,7 +370,7 @@ def main():
     options = lib.arguments("The relay, and everything around it broken.", kind=(str, None, "redis, kafka, once (all)"),
                             events=(int, None, "how many (200000, --short: 5000)"),
                             rounds=(str, None, "what happens, in this order: " + ", ".join(sorted(ROUNDS_FULL))))
-    kinds = options.kind.split(",") if options.kind else ["redis", "kafka"]
+    kinds = options.kind.split(",") if options.kind else ["redis", "kafka", "once"]
     events = options.events or (EVENTS_SHORT if options.short else EVENTS_FULL)
     if options.short:
         rounds = options.rounds.split(",") if options.rounds else ROUNDS_SHORT
