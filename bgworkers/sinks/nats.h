@@ -51,7 +51,7 @@ typedef struct NatsConfig
 	char *stream;
 	char *subjects; /* of a stream that is made: a,b,c */
 	char *name; /* of the connection */
-	bool create_stream, in_memory;
+	bool create_stream, in_memory, expect_stream;
 	int replicas;
 	int64_t duplicate_window_ms; /* 0: as the server likes it */
 	int connect_timeout_ms, timeout_ms;

@@ -6,6 +6,7 @@
  * username, password, token, credentials (the text of a credentials file: JWT
  * and seed); ca_file, cert_file, key_file; stream (USHER); create_stream, and
  * for that: subjects, storage (file, memory), replicas, duplicate_window_ms;
+ * expect_stream (true): messages name the stream that they are meant for;
  * connect_timeout_ms (5000), timeout_ms (10000): outstanding, and nothing
  * acknowledged for so long: lost; mode.
  */
@@ -135,6 +136,7 @@ nats_config_read(const UsherSinkContext *context, NatsConfig *config, char *erro
 	config->key_file = copy_or_null(usher_option(context, "", "key_file", NULL));
 	config->subjects = copy_or_null(usher_option(context, "", "subjects", NULL));
 	config->create_stream = usher_option_bool(context, "", "create_stream", false);
+	config->expect_stream = usher_option_bool(context, "", "expect_stream", true);
 	config->in_memory = strcmp(usher_option(context, "", "storage", "file"), "memory") == 0;
 	config->replicas = (int) usher_option_int(context, "", "replicas", 1);
 	config->duplicate_window_ms = usher_option_int(context, "", "duplicate_window_ms", 0);

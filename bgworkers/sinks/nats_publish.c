@@ -239,7 +239,7 @@ add_headers(const NatsCourier *c, natsMsg *out, const UsherMessage *m)
 {
 	natsStatus status = add_id(c, out, m);
 
-	if (status == NATS_OK)
+	if (status == NATS_OK && c->config.expect_stream)
 		status = natsMsgHeader_Set(out, "Nats-Expected-Stream", c->config.stream);
 	if (status == NATS_OK && c->config.structured)
 		status = natsMsgHeader_Set(out, "Content-Type",

@@ -121,9 +121,10 @@ message_position(const NatsConfig *config, natsMsg *m, int64_t *position, bool *
 		   nats_id_parse(config, id, position, replay);
 }
 
-/* The messages of a page; *sequence: of the last one.  False: seen() said stop. */
+/* The messages of a page; the sequence of the last one, how many are behind it.  False: seen() said stop. */
 static bool
-take_page(const NatsConfig *config, natsMsgList *page, NatsSeen seen, void *arg, uint64_t *sequence)
+take_page(const NatsConfig *config, natsMsgList *page, NatsSeen seen, void *arg, uint64_t *sequence,
+		  uint64_t *pending)
 {
 	jsMsgMetaData *meta = NULL;
 	bool go_on = true;
@@ -137,7 +138,10 @@ take_page(const NatsConfig *config, natsMsgList *page, NatsSeen seen, void *arg,
 			go_on = seen(arg, page->Msgs[i], position, replay);
 	}
 	if (page->Count > 0 && natsMsg_GetMetaData(&meta, page->Msgs[page->Count - 1]) == NATS_OK)
+	{
 		*sequence = meta->Sequence.Stream;
+		*pending = meta->NumPending;
+	}
 	jsMsgMetaData_Destroy(meta);
 	return go_on;
 }
@@ -148,7 +152,9 @@ nats_stream_read(const NatsConfig *config, jsCtx *js, const NatsRange *range, Na
 {
 	natsSubscription *subscription = NULL;
 	jsSubOptions options;
-	uint64_t sequence = 0;
+	jsConsumerInfo *consumer = NULL;
+	uint64_t sequence = 0, pending = 0;
+	bool go_on = true;
 	natsStatus status = jsSubOptions_Init(&options);
 
 	options.Stream = config->stream;
@@ -161,23 +167,19 @@ nats_stream_read(const NatsConfig *config, jsCtx *js, const NatsRange *range, Na
 	if (status == NATS_OK)
 		status = js_PullSubscribe(&subscription, js, range->subject ? range->subject : ">", NULL,
 								  NULL, &options, NULL);
-	while (status == NATS_OK && sequence < range->last)
+	if (status == NATS_OK)
+		status = natsSubscription_GetConsumerInfo(&consumer, subscription, NULL, NULL);
+	if (status == NATS_OK)
+		pending = consumer->NumPending;
+	jsConsumerInfo_Destroy(consumer);
+	while (status == NATS_OK && go_on && pending > 0 && sequence < range->last)
 	{
-		jsFetchRequest request;
 		natsMsgList page = {0};
-		bool go_on;
 
-		(void) jsFetchRequest_Init(&request);
-		request.Batch = PAGE;
-		request.NoWait = true;
-		request.Expires = (int64_t) config->timeout_ms * 1000000;
-		status = natsSubscription_FetchRequest(&page, subscription, &request);
-		go_on = take_page(config, &page, seen, arg, &sequence) && page.Count > 0;
+		status = natsSubscription_Fetch(&page, subscription, pending < PAGE ? (int) pending : PAGE,
+										config->timeout_ms, NULL);
+		go_on = take_page(config, &page, seen, arg, &sequence, &pending);
 		natsMsgList_Destroy(&page);
-		if (status == NATS_NOT_FOUND)
-			status = NATS_OK; /* that was all */
-		if (!go_on)
-			break;
 	}
 	if (subscription != NULL)
 		(void) natsSubscription_Unsubscribe(subscription); /* removes the consumer */
@@ -257,7 +259,8 @@ read_window(NatsCourier *c, jsCtx *js, const jsStreamInfo *info)
 	status = nats_stream_read(&c->config, js, &range, note_known, c);
 	if (status != NATS_OK)
 		return failed(c, "cannot read the end of the stream", status, 0);
-	qsort(c->known, c->nknown, sizeof(int64_t), compare_positions);
+	if (c->nknown > 1)
+		qsort(c->known, c->nknown, sizeof(int64_t), compare_positions);
 	return true;
 }
 

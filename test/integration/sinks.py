@@ -39,7 +39,7 @@ def test(name, function, *arguments):
         print("ok %s # %.1f s" % (name, time.monotonic() - started), flush=True)
     except (Failure, subprocess.SubprocessError, OSError, AssertionError) as error:
         failures += 1
-        print("not ok %s\n# %s: %s" % (name, type(error).__name__, str(error)[:1500].replace("\n", "\n# ")), flush=True)
+        print("not ok %s\n# %s: %s" % (name, type(error).__name__, str(error)[:3500].replace("\n", "\n# ")), flush=True)
 
 
 def wait_until(condition, seconds, what):
@@ -78,14 +78,24 @@ class Drive:
     """A running sink_drive. Its result is the JSON object that it prints."""
 
     PROGRAM = None
+    LEAKS = ()      # functions of libraries that lose memory when their peer talks nonsense
 
     def __init__(self, *arguments):
         self.error = tempfile.TemporaryFile()
         # Reading back, sink_drive itself does not free what ends with it.
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=%d" % ("--verify" not in arguments))
+        if self.LEAKS:
+            environment["LSAN_OPTIONS"] = "print_suppressions=0:suppressions=" + self.suppressions()
         self.process = subprocess.Popen([self.PROGRAM] + [str(argument) for argument in arguments], stdout=subprocess.PIPE,
                                         stderr=self.error, env=environment)
         atexit.register(self.kill)
+
+    @classmethod
+    def suppressions(cls):
+        path = os.path.join(TMP, "leaks")
+        with open(path, "w") as file:
+            file.write("".join("leak:%s\n" % function for function in cls.LEAKS))
+        return path
 
     def kill(self):
         if self.process.poll() is None:
@@ -101,7 +111,11 @@ class Drive:
         self.error.seek(0)
         ensure(output, "sink_drive printed nothing, status %s: %s"
                % (self.process.returncode, self.error.read().decode(errors="replace")[-1000:]))
-        return json.loads(output)
+        try:
+            return json.loads(output)
+        except ValueError:
+            raise Failure("sink_drive ended with status %s: %s"
+                          % (self.process.returncode, self.error.read().decode(errors="replace")[:3000])) from None
 
 
 def drive(*arguments):

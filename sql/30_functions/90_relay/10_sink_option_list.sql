@@ -51,6 +51,7 @@ AS $$
         ('nats',  'connect_timeout_ms',     'integer', 1,    3600000,    NULL),
         ('nats',  'timeout_ms',             'integer', 1,    3600000,    NULL),
         ('nats',  'stream',                 'text',    NULL, NULL,       NULL),
+        ('nats',  'expect_stream',          'boolean', NULL, NULL,       NULL),
         ('nats',  'create_stream',          'boolean', NULL, NULL,       NULL),
         ('nats',  'subjects',               'text',    NULL, NULL,       NULL),
         ('nats',  'storage',                'choice',  NULL, NULL,       '{file,memory}'),
