@@ -2,12 +2,14 @@
  * bgworkers/housekeeping.c
  *	  One per database with a log: partitions ahead of need, positions
  *	  reserved ahead, the stable position recorded for standbys, removal of old
- *	  partitions and of expired idempotency keys, relay workers, tables of cursors.
+ *	  partitions and of expired idempotency keys, relay workers, workers for
+ *	  handlers, tables of cursors.
  *
  * It sleeps until it is poked: by an appender that came near the last
  * partition, by a commit when a standby could want to know, by a request for
  * removal.  An idle database costs nothing.
  */
+#include "handlers.h"
 #include "supervisor.h"
 #include "worker_loop.h"
 
@@ -270,6 +272,7 @@ housekeeping_round(void *state)
 	if (!exists)
 	{
 		usher_supervise_end(h->db);
+		usher_supervise_handlers_end(h->db);
 		/* unless a new log has taken the entry over in the meantime */
 		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
 		if (h->db->dboid == MyDatabaseId && h->db->log_relid == log)
@@ -282,6 +285,7 @@ housekeeping_round(void *state)
 	reserve_ahead(h->db);
 	sleep_ms = record_stable(h);
 	sleep_ms = sooner(sleep_ms, usher_supervise(h->db));
+	sleep_ms = sooner(sleep_ms, usher_supervise_handlers(h->db));
 	sleep_ms = sooner(sleep_ms, rotate_cursors(h));
 	sleep_ms = sooner(sleep_ms, look_at_removals(h));
 	sleep_ms = sooner(sleep_ms, drop_expired_keys(h));

@@ -9,6 +9,7 @@
  */
 #include "database.h"
 
+#include "handler/handler.h"
 #include "relay/status.h"
 #include "shmem.h"
 
@@ -86,7 +87,7 @@ terminate_workers(UsherDb *db)
 			kill(pid, SIGTERM);
 		running++;
 	}
-	return running + usher_relays_terminate(db->dboid);
+	return running + usher_relays_terminate(db->dboid) + usher_handler_workers_terminate(db->dboid);
 }
 
 static void

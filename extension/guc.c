@@ -6,6 +6,8 @@
  */
 #include "usher.h"
 
+#include "shmem.h"
+
 #include "utils/guc.h"
 
 char *usher_tenant_slug;
@@ -29,6 +31,8 @@ int usher_max_relays;
 int usher_max_leases;
 int usher_once_timeout_s;
 int usher_metric_series;
+int usher_handler_workers;
+int usher_handler_memory_kb;
 
 typedef struct Setting
 {
@@ -63,6 +67,11 @@ static const Setting settings[] = {
 			GUC_UNIT_S, "How far back a given event_id is looked up."),
 	INTEGER("usher.failover_gap", &usher_failover_gap, 1000000, 0, INT_MAX, PGC_SIGHUP, 0,
 			"Positions that are skipped on a new timeline."),
+	INTEGER("usher.handler_memory", &usher_handler_memory_kb, 512 * 1024, 0, MAX_KILOBYTES,
+			PGC_SIGHUP, GUC_UNIT_KB,
+			"Memory that a handler's worker can allocate before it fails; 0: no limit."),
+	INTEGER("usher.handler_workers", &usher_handler_workers, 4, 0, USHER_HANDLER_WORKERS_MAX,
+			PGC_SIGHUP, 0, "Workers that run the handlers of a database."),
 	INTEGER("usher.max_databases", &usher_max_databases, 64, 1, 10000, PGC_POSTMASTER, 0,
 			"Databases of this cluster that can have a log."),
 	INTEGER("usher.max_event_size", &usher_max_event_size_kb, 1024, 1, 512 * 1024, PGC_SUSET,

@@ -5,6 +5,7 @@
 #include "usher.h"
 
 #include "database.h"
+#include "handler/handler.h"
 #include "idempotency/once.h"
 #include "log/log.h"
 #include "relay/status.h"
@@ -48,6 +49,7 @@ _PG_init(void)
 	usher_once_init(); /* behind it: what is claimed and not answered is written before positions are taken */
 	usher_relay_init();
 	usher_lease_callbacks();
+	usher_handlers_init();
 	usher_database_init();
 	register_launcher();
 }

@@ -99,6 +99,9 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].cursor_rows, 0);
 			for (int c = 0; c < USHER_COUNTERS; c++)
 				pg_atomic_init_u64(&s->dbs[i].counters[c], 0);
+			pg_atomic_init_u32(&s->dbs[i].subscriptions_generation, 0);
+			pg_atomic_init_u32(&s->dbs[i].handler_watcher, 0);
+			pg_atomic_init_u64(&s->dbs[i].idle_handlers, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
 		for (int i = 0; i < s->nrelays; i++)
@@ -107,6 +110,14 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->relays[i].procno, USHER_NO_PROC);
 			pg_atomic_init_u32(&s->relays[i].blocked_generation, 0);
 			pg_atomic_init_u32(&s->relays[i].ring, 0);
+		}
+		for (int i = 0; i < USHER_HANDLER_WORKERS_MAX; i++)
+		{
+			pg_atomic_init_u32(&s->handlers[i].procno, USHER_NO_PROC);
+			pg_atomic_init_u32(&s->handlers[i].running_id, 0);
+			pg_atomic_init_u64(&s->handlers[i].running_position, 0);
+			pg_atomic_init_u32(&s->handlers[i].suspect_id, 0);
+			pg_atomic_init_u64(&s->handlers[i].suspect_position, 0);
 		}
 	}
 	usher_members_init();
@@ -139,4 +150,14 @@ usher_poke_proc(uint32 procno)
 {
 	if (procno != USHER_NO_PROC)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+}
+
+void
+usher_wake_housekeeping(UsherDb *db)
+{
+	uint32 procno = pg_atomic_read_u32(&db->worker_procno);
+
+	/* without one, the launcher starts it */
+	usher_poke_proc(procno != USHER_NO_PROC ? procno
+											: pg_atomic_read_u32(&usher_shared->launcher_procno));
 }

@@ -51,6 +51,9 @@ typedef struct UsherDb
 	pg_atomic_uint32 sinks_generation; /* counts changes of the sinks' configuration */
 	pg_atomic_uint32 cursor_table; /* which of the two tables of subscription cursors is filled */
 	pg_atomic_uint32 cursor_rows; /* inserted into it */
+	pg_atomic_uint32 subscriptions_generation; /* counts changes of subscriptions and handlers */
+	pg_atomic_uint32 handler_watcher; /* number of its entry, from 1; 0: nobody watches the log */
+	pg_atomic_uint64 idle_handlers; /* a bit for each entry whose worker sleeps */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
 	pg_atomic_uint64 counters[USHER_COUNTERS];
@@ -114,6 +117,20 @@ typedef struct UsherRelay
 	UsherRelayStatus status;
 } UsherRelay;
 
+#define USHER_HANDLER_WORKERS_MAX 64 /* in the cluster: bits of UsherDb.idle_handlers */
+
+/* A worker of a database's pool; assigned by its housekeeping worker. */
+typedef struct UsherHandlerWorker
+{
+	Oid dboid; /* InvalidOid: free entry; changed under UsherShared.lock */
+	pg_atomic_uint32 procno; /* its worker's, or USHER_NO_PROC */
+	pg_atomic_uint32 running_id; /* the subscription whose handler it runs; 0: none */
+	pg_atomic_uint64 running_position; /* for this event */
+	TimestampTz running_since;
+	pg_atomic_uint32 suspect_id; /* its predecessor ended in this handler; 0: it did not */
+	pg_atomic_uint64 suspect_position;
+} UsherHandlerWorker;
+
 typedef struct UsherShared
 {
 	LWLock *lock;
@@ -130,6 +147,7 @@ typedef struct UsherShared
 	UsherSlot *slots;
 	int nrelays;
 	UsherRelay *relays;
+	UsherHandlerWorker handlers[USHER_HANDLER_WORKERS_MAX];
 } UsherShared;
 
 extern UsherShared *usher_shared; /* NULL when the library was not preloaded */
@@ -139,5 +157,8 @@ extern UsherSlot *usher_my_slot(void);
 
 /* Set the latch of the process with this number, if there is one. */
 extern void usher_poke_proc(uint32 procno);
+
+/* Wake the database's housekeeping worker. */
+extern void usher_wake_housekeeping(UsherDb *db);
 
 #endif /* USHER_SHMEM_H */

@@ -53,6 +53,8 @@ extern int usher_max_relays;
 extern int usher_max_leases;
 extern int usher_once_timeout_s;
 extern int usher_metric_series;
+extern int usher_handler_workers;
+extern int usher_handler_memory_kb;
 
 extern void usher_guc_init(void);
 

@@ -4,6 +4,7 @@
  */
 #include "usher.h"
 
+#include "handler/handler.h"
 #include "log/log.h"
 #include "subscription/subscription.h"
 #include "tenancy/tenant.h"
@@ -306,6 +307,7 @@ usher_subscription_start(PG_FUNCTION_ARGS)
 	}
 	usher_subscription_cursors_set(s, s->partitions, partitions, positions);
 	usher_leases_revoke(s->id);
+	usher_subscriptions_changed_at_commit(usher_db());
 	PG_RETURN_VOID();
 }
 

@@ -22,7 +22,7 @@ static void
 tell_workers(UsherDb *db)
 {
 	pg_atomic_fetch_add_u32(&db->sinks_generation, 1);
-	usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
+	usher_wake_housekeeping(db);
 	for (int i = 0; i < usher_shared->nrelays; i++)
 		if (usher_shared->relays[i].dboid == db->dboid)
 			usher_poke_proc(pg_atomic_read_u32(&usher_shared->relays[i].procno));

@@ -60,6 +60,7 @@ typedef struct Wanted
 	const char *error;
 	int64 retry_ms;
 	bool found;
+	bool parked; /* its key is */
 } Wanted;
 
 static bool
@@ -74,17 +75,20 @@ fail_visit(TupleTableSlot *slot, void *arg)
 		!usher_lease_holds(w->subscription, w->lease, partition))
 		return false;
 	w->found = true;
-	usher_parked_fail(w->subscription, w->lease, slot, w->error, w->retry_ms);
+	w->parked = usher_parked_fail(w->subscription, w->lease, slot, w->error, w->retry_ms);
 	return false;
 }
 
-/* retry_ms -1: by the subscription's backoff. */
-void
+/*
+ * retry_ms -1: by the subscription's backoff.  True: what this lease delivered
+ * of the event's key behind it will be delivered again, and must be left out.
+ */
+bool
 usher_subscription_nack(const UsherSubscription *subscription, int64 lease, int64 position,
 						const char *error, int64 retry_ms)
 {
 	UsherLeased *leased = palloc(subscription->partitions * sizeof(UsherLeased));
-	Wanted wanted = {subscription, lease, error, retry_ms, false};
+	Wanted wanted = {subscription, lease, error, retry_ms, false, false};
 
 	(void) lock_partitions(subscription, lease, leased);
 	usher_look_positions(position - 1, position, fail_visit, &wanted);
@@ -92,4 +96,5 @@ usher_subscription_nack(const UsherSubscription *subscription, int64 lease, int6
 		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 						errmsg("the event at position %lld was not delivered under lease %lld",
 							   (long long) position, (long long) lease)));
+	return wanted.parked;
 }

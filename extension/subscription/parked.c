@@ -413,9 +413,10 @@ unpark(const UsherSubscription *subscription, int partition, const char *key)
 /*
  * The event in the slot failed: park its key until the next attempt
  * (retry_ms -1: by the backoff), or after the last one make it a dead letter;
- * then the key goes on behind it, or is held.
+ * then the key goes on behind it, or is held.  False: it was a dead letter that
+ * was tried again, apart from its key, which is not parked.
  */
-void
+bool
 usher_parked_fail(const UsherSubscription *subscription, int64 lease, TupleTableSlot *slot,
 				  const char *error, int64 retry_ms)
 {
@@ -451,4 +452,5 @@ usher_parked_fail(const UsherSubscription *subscription, int64 lease, TupleTable
 	usher_lease_failed_at_commit(subscription, lease, partition, usher_delivery_series(slot),
 								 attempts < subscription->max_attempts ? OUTCOME_RETRIED
 																	   : OUTCOME_FAILED);
+	return !single;
 }

@@ -3,9 +3,10 @@
  *	  Choose partitions, read the log once for all of them, deliver.
  *
  * The poller takes its share of the partitions, those that are furthest
- * behind first: all of them divided by the members that poll.  What it reads
- * ends at one position for all; partitions that are beyond it already are
- * left to others.
+ * behind first: all of them divided by the members that poll.  When there is
+ * nothing in these it looks at the next ones, so that no member waits for one
+ * that does not come back.  What it reads ends at one position for all;
+ * partitions that are beyond it already are left to others.
  */
 #include "subscription/subscription.h"
 
@@ -33,7 +34,10 @@ typedef struct Picks
 {
 	UsherPoll *poll;
 	const UsherSubscription *subscription;
-	Pick *list;
+	Pick *free; /* partitions that nobody had when we came, furthest behind first */
+	int nfree;
+	int passed; /* of them were looked at already */
+	Pick *list; /* those that are locked now */
 	int n;
 	int *by_partition; /* index into list, -1: not ours */
 	UsherParkedKeys parked;
@@ -60,52 +64,46 @@ free_partitions(Picks *p)
 	int *partitions = palloc(s->partitions * sizeof(int));
 	int64 *cursors = palloc(s->partitions * sizeof(int64));
 
-	p->list = palloc0(s->partitions * sizeof(Pick));
-	p->n = 0;
+	p->free = palloc0(s->partitions * sizeof(Pick));
+	p->nfree = 0;
 	for (int i = 0; i < s->partitions; i++)
 		if (usher_lease_is_free(s, i))
-			partitions[p->n++] = i;
-	usher_subscription_cursors(s->id, p->n, partitions, cursors);
-	for (int i = 0; i < p->n; i++)
+			partitions[p->nfree++] = i;
+	usher_subscription_cursors(s->id, p->nfree, partitions, cursors);
+	for (int i = 0; i < p->nfree; i++)
 	{
-		p->list[i].partition = partitions[i];
-		p->list[i].cursor = cursors[i];
+		p->free[i].partition = partitions[i];
+		p->free[i].cursor = cursors[i];
 	}
-	qsort(p->list, p->n, sizeof(Pick), compare_cursors);
+	qsort(p->free, p->nfree, sizeof(Pick), compare_cursors);
 	pfree(partitions);
 	pfree(cursors);
 }
 
-/* Lock our share of them, and look at the cursors again: now they stand still. */
+/* Lock our share of them, behind those that were passed, and look at the cursors again: now they stand still. */
 static void
-pick(Picks *p)
+pick(Picks *p, int share)
 {
 	const UsherSubscription *s = p->subscription;
-	int members = usher_member_seen(s, p->poll->member);
-	int share = (s->partitions + members - 1) / members;
 	int *partitions = palloc(s->partitions * sizeof(int));
 	int64 *cursors = palloc(s->partitions * sizeof(int64));
-	int free, n = 0;
 
-	free_partitions(p);
-	free = p->n;
-	for (int i = 0; i < free && n < share; i++)
+	p->n = 0;
+	while (p->passed < p->nfree && p->n < share)
 	{
-		int partition = p->list[i].partition;
+		int partition = p->free[p->passed++].partition;
 
 		if (!usher_partition_lock(s->id, partition, false))
 			continue;
 		if (usher_lease_is_free(s, partition))
-			partitions[n++] = partition;
+			partitions[p->n++] = partition;
 		else
 			usher_partition_unlock(s->id, partition);
 	}
-	usher_subscription_cursors(s->id, n, partitions, cursors);
-	p->n = n;
-	p->by_partition = palloc(s->partitions * sizeof(int));
+	usher_subscription_cursors(s->id, p->n, partitions, cursors);
 	for (int i = 0; i < s->partitions; i++)
 		p->by_partition[i] = -1;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < p->n; i++)
 	{
 		p->list[i] = (Pick){.partition = partitions[i], .cursor = cursors[i], .upto = cursors[i]};
 		p->by_partition[partitions[i]] = i;
@@ -342,11 +340,41 @@ only_caught_up(const Picks *p)
 	return p->poll->lease != 0 && p->poll->delivered == 0;
 }
 
+/* Try the next share; false: no partition is left to try. */
+static bool
+poll_share(Picks *p, int share)
+{
+	UsherPoll *poll = p->poll;
+
+	pick(p, share);
+	if (p->n == 0)
+		return false;
+	usher_parked_load(poll->subscription, &p->parked);
+	retry(p, true);
+	read_new(p);
+	retry(p, false);
+	poll->next_at = p->parked.next_at;
+	poll->more |= p->end < p->stable;
+	if (only_caught_up(p))
+		usher_parked_ack(poll->subscription, poll->lease, PG_INT64_MAX);
+	if (poll->delivered > 0)
+		take_leases(p);
+	else
+	{
+		poll->lease = 0;
+		skip(p);
+	}
+	return true;
+}
+
 /* Returns how many events were delivered, under poll->lease. */
 int
 usher_poll_once(UsherPoll *poll)
 {
-	Picks p = {.poll = poll, .subscription = poll->subscription};
+	UsherSubscription *s = poll->subscription;
+	Picks p = {.poll = poll, .subscription = s};
+	MemoryContext context, old;
+	int members, share;
 
 	poll->lease = 0;
 	poll->delivered = 0;
@@ -354,28 +382,20 @@ usher_poll_once(UsherPoll *poll)
 	poll->more = false;
 	p.stable = usher_cursor_begin(PG_INT64_MAX, 0, NULL);
 	poll->examined = p.stable;
-	if (poll->subscription->paused || poll->max <= 0)
+	if (s->paused || poll->max <= 0)
 		return 0;
-	pick(&p);
-	if (p.n == 0)
-		return 0;
-	p.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher poll", ALLOCSET_SMALL_SIZES);
-	usher_parked_load(poll->subscription, &p.parked);
-	retry(&p, true);
-	read_new(&p);
-	retry(&p, false);
-	poll->next_at = p.parked.next_at;
-	poll->more = p.end < p.stable;
-	if (only_caught_up(&p))
-		usher_parked_ack(poll->subscription, poll->lease, PG_INT64_MAX);
-	if (poll->delivered > 0)
-		take_leases(&p);
-	else
-	{
-		poll->lease = 0;
-		skip(&p);
-	}
-	MemoryContextDelete(p.scratch);
+	members = usher_member_seen(s, poll->member);
+	share = poll->share > 0 ? poll->share : (s->partitions + members - 1) / members;
+	context = AllocSetContextCreate(CurrentMemoryContext, "usher poll", ALLOCSET_SMALL_SIZES);
+	p.scratch = AllocSetContextCreate(context, "usher poll", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	free_partitions(&p);
+	p.list = palloc(s->partitions * sizeof(Pick));
+	p.by_partition = palloc(s->partitions * sizeof(int));
+	while (poll->delivered == 0 && poll_share(&p, share))
+		p.stopped = false;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	return poll->delivered;
 }
 
@@ -384,7 +404,7 @@ usher_poll_once(UsherPoll *poll)
 typedef struct Ready
 {
 	const UsherSubscription *subscription;
-	Picks *p; /* its list: the free partitions */
+	Picks *p; /* its free partitions */
 	int64 held; /* first event of a partition that somebody has; 0: none */
 	bool ready;
 } Ready;
@@ -408,7 +428,7 @@ ready_visit(TupleTableSlot *slot, void *arg)
 			r->held = position;
 		return true;
 	}
-	r->ready = position > r->p->list[i].cursor;
+	r->ready = position > r->p->free[i].cursor;
 	return !r->ready;
 }
 
@@ -431,10 +451,10 @@ usher_poll_ready(UsherSubscription *subscription, int64 *examined, TimestampTz *
 	p.by_partition = palloc(subscription->partitions * sizeof(int));
 	for (int i = 0; i < subscription->partitions; i++)
 		p.by_partition[i] = -1;
-	for (int i = 0; i < p.n; i++)
+	for (int i = 0; i < p.nfree; i++)
 	{
-		p.by_partition[p.list[i].partition] = i;
-		from = Min(from, p.list[i].cursor);
+		p.by_partition[p.free[i].partition] = i;
+		from = Min(from, p.free[i].cursor);
 	}
 	p.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher poll", ALLOCSET_SMALL_SIZES);
 	usher_parked_load(subscription, &p.parked);
@@ -443,9 +463,9 @@ usher_poll_ready(UsherSubscription *subscription, int64 *examined, TimestampTz *
 		if (p.by_partition[p.parked.due[i].partition] >= 0)
 			return true;
 	from = Max(from, *examined);
-	if (p.n > 0 && from < p.stable)
+	if (p.nfree > 0 && from < p.stable)
 		usher_read_positions(from, p.stable, ready_visit, &r);
-	if (p.n > 0 && !r.ready)
+	if (p.nfree > 0 && !r.ready)
 		*examined = r.held != 0 ? r.held - 1 : p.stable;
 	return r.ready;
 }

@@ -146,7 +146,7 @@ usher_parked_has(const UsherParkedKeys *parked, int partition, const char *key, 
 extern void usher_parked_lease(const UsherSubscription *subscription, const UsherParked *parked,
 							   int64 lease, int64 upto, bool done);
 extern void usher_parked_ack(const UsherSubscription *subscription, int64 lease, int64 upto);
-extern void usher_parked_fail(const UsherSubscription *subscription, int64 lease,
+extern bool usher_parked_fail(const UsherSubscription *subscription, int64 lease,
 							  TupleTableSlot *slot, const char *error, int64 retry_ms);
 
 /* ---- poll.c ---- */
@@ -155,6 +155,7 @@ typedef struct UsherPoll
 	UsherSubscription *subscription;
 	uint64 member;
 	int max;
+	int share; /* at most so many partitions; 0: all, divided by the members that poll */
 	/* called for each event; the slot is valid during the call only */
 	void (*deliver)(struct UsherPoll *poll, int64 lease, int partition, int attempt,
 					TupleTableSlot *slot);
@@ -173,7 +174,7 @@ usher_poll_ready(UsherSubscription *subscription, int64 *examined, TimestampTz *
 
 /* ---- ack.c ---- */
 extern void usher_subscription_ack(const UsherSubscription *subscription, int64 lease, int64 upto);
-extern void usher_subscription_nack(const UsherSubscription *subscription, int64 lease,
+extern bool usher_subscription_nack(const UsherSubscription *subscription, int64 lease,
 									int64 position, const char *error, int64 retry_ms);
 
 #endif /* USHER_SUBSCRIPTION_H */

@@ -8,14 +8,14 @@ GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.ten
     usher.events, usher.streams, usher.log_partitions,
     usher.dead_letters, usher.sink_status, usher.replay_status,
     usher.subscriptions, usher.parked_keys, usher.subscription_status,
-    usher.wanted_events, usher.deliveries TO usher_reader;
+    usher.wanted_events, usher.deliveries, usher.projections, usher.handlers, usher.handler_status TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
     usher.stream_version, usher.stream_head_of, usher.pending_events, usher.stable_position,
     usher.committed_position, usher.last_position, usher.oldest_position, usher.matches, usher.category, usher.category_hash,
     usher.wait, usher.aggregate, usher.current_tenant, usher.tenant_name, usher.partition_list,
     usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.lease_held, usher.sink_lag,
-    usher.own_series, usher.metrics_since, usher.event_stats
+    usher.own_series, usher.metrics_since, usher.event_stats, usher.handler_workers_list
     TO usher_reader;
 GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
 
@@ -34,10 +34,11 @@ GRANT EXECUTE ON FUNCTION usher.watched_columns TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.subscribe, usher.unsubscribe, usher.pause_subscription, usher.resume_subscription, usher.seek_subscription,
     usher.seek_subscription_time, usher.poll, usher.ack, usher.nack, usher.extend, usher.skip_dead_letter,
-    usher.retry_dead_letters, usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name
+    usher.retry_dead_letters, usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name,
+    usher.handle, usher.unhandle, usher.check_function, usher.option_integer
     TO usher_writer;
 GRANT EXECUTE ON PROCEDURE usher.wait_for_delivery TO usher_writer;
-GRANT INSERT, UPDATE, DELETE ON usher.subscriptions, usher.parked_keys TO usher_writer;
+GRANT INSERT, UPDATE, DELETE ON usher.subscriptions, usher.handlers, usher.parked_keys TO usher_writer;
 GRANT DELETE ON usher.dead_letters TO usher_writer;
 GRANT USAGE ON SEQUENCE usher.subscriptions_subscription_id_seq TO usher_writer;
 

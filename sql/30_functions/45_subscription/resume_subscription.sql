@@ -7,7 +7,8 @@ DECLARE
     found usher.subscriptions := usher.subscription_named(resume_subscription.name);
 BEGIN
     UPDATE usher.subscriptions s SET paused = false WHERE s.subscription_id = found.subscription_id;
+    UPDATE usher.handlers h SET restored = false WHERE h.subscription_id = found.subscription_id;
 END
 $$;
 COMMENT ON FUNCTION usher.resume_subscription IS
-'Deliver again after usher.pause_subscription. Error: US003 unknown_subscription.';
+'Deliver again after usher.pause_subscription; a handler that came with a dump begins to run. Error: US003 unknown_subscription.';
