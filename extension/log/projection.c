@@ -95,11 +95,14 @@ load_one(Projection *p, HeapTuple tuple, TupleDesc desc)
 					 "live") == 0;
 }
 
-/* In the order of their registration. */
+/* Exact patterns before those with wildcards, else in the order of their registration. */
 static int
-compare_ids(const void *a, const void *b)
+compare_projections(const void *a, const void *b)
 {
-	return ((const Projection *) a)->id - ((const Projection *) b)->id;
+	const Projection *x = a, *y = b;
+	bool x_wild = strchr(x->pattern, '*') != NULL, y_wild = strchr(y->pattern, '*') != NULL;
+
+	return x_wild != y_wild ? (x_wild ? 1 : -1) : x->id - y->id;
 }
 
 static void
@@ -133,7 +136,7 @@ load(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	qsort(list, n, sizeof(Projection), compare_ids);
+	qsort(list, n, sizeof(Projection), compare_projections);
 	MemoryContextSwitchTo(old);
 	if (context)
 		MemoryContextDelete(context);
@@ -242,7 +245,7 @@ find_projection(int32 id)
 	return NULL;
 }
 
-/* Ids of the tenant's projections for this type, in the order of their registration. */
+/* Ids of the tenant's projections for this type, in the order in which they run. */
 static List *
 matching(int32 tenant_id, const text *type)
 {

@@ -67,6 +67,9 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('once_done', 'key text, response jsonb', 'void', 'volatile'),
     ('once_many', 'keys text[], fingerprints bytea[], ttl interval DEFAULT ''24:00:00''::interval, wait boolean DEFAULT true', 'TABLE(n integer, state text, response jsonb)', 'volatile'),
     ('once_done_many', 'keys text[], responses text[]', 'void', 'volatile'),
+    -- handlers
+    ('handle', 'name text, pattern text, handler regprocedure, options jsonb DEFAULT ''{}''::jsonb, mode text DEFAULT ''async''::text, from_position bigint DEFAULT NULL::bigint', 'void', 'volatile'),
+    ('unhandle', 'name text', 'void', 'volatile'),
     -- watching tables
     ('watch', '"table" regclass, operations text[] DEFAULT ''{create,update,delete}''::text[], key text[] DEFAULT NULL::text[], columns text[] DEFAULT NULL::text[], condition text DEFAULT NULL::text, snapshot boolean DEFAULT false', 'void', 'volatile'),
     ('unwatch', '"table" regclass', 'void', 'volatile'),
@@ -91,6 +94,7 @@ INSERT INTO settings VALUES
     ('usher.failover_gap', '1000000', 'sighup'), ('usher.position_chunk', '65536', 'sighup'),
     ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
+    ('usher.handler_workers', '4', 'sighup'), ('usher.handler_memory', '524288', 'sighup'),
     ('usher.max_leases', '4096', 'postmaster'), ('usher.once_timeout', '60', 'superuser'), ('usher.metric_series', '1024', 'postmaster'),
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
