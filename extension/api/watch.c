@@ -175,7 +175,7 @@ usher_record_read(PG_FUNCTION_ARGS)
 {
 	Oid relid = table_argument(fcinfo);
 	Relation rel;
-	List *triggers;
+	const Trigger *trigger;
 	UsherWatchShape *shape;
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
@@ -187,12 +187,12 @@ usher_record_read(PG_FUNCTION_ARGS)
 		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(relid));
 	rel = relation_open(relid, AccessShareLock);
-	triggers = usher_watch_triggers(rel);
-	if (triggers == NIL)
+	trigger = usher_watch_trigger_for(rel, WATCH_ROWS);
+	if (trigger == NULL)
 		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 						errmsg("table \"%s\" is not watched", RelationGetRelationName(rel)),
 						errhint("usher.watch says by which columns its rows are known.")));
-	shape = usher_watch_shape(linitial(triggers), rel);
+	shape = usher_watch_shape(trigger, rel);
 	for (int i = 0; i < shape->nkey; i++)
 	{
 		char *s = scalar_text(key_part(PG_GETARG_JSONB_P(1), shape, i));
@@ -263,17 +263,19 @@ Datum
 usher_watch_snapshot_step(PG_FUNCTION_ARGS)
 {
 	Oid relid = table_argument(fcinfo);
-	UsherWatchPlace place = {.partition = PG_GETARG_OID(1), .block = PG_GETARG_INT64(2)};
+	UsherWatchPlace place = {.partition = PG_GETARG_OID(1), .row = PG_GETARG_INT64(2)};
 	Datum values[3];
 	bool nulls[3] = {0};
 	TupleDesc desc;
 
 	if (PG_GETARG_INT32(3) < 1 || PG_GETARG_INT32(3) > BATCH_MAX)
 		invalid(psprintf("a batch has 1 to %d rows", BATCH_MAX));
+	if (place.row < 0 || place.row >> 16 > MaxBlockNumber)
+		invalid("there is no such row");
 	(void) get_call_result_type(fcinfo, NULL, &desc);
 	usher_watch_check_owner(relid);
 	values[0] = Int64GetDatum(usher_watch_snapshot_batch(relid, &place, PG_GETARG_INT32(3)));
 	values[1] = ObjectIdGetDatum(place.partition);
-	values[2] = Int64GetDatum(place.block);
+	values[2] = Int64GetDatum(place.row);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -23,14 +23,16 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -43,12 +45,22 @@ const char *const usher_watch_event_names[WATCH_EVENTS] = {
 	[WATCH_TRUNCATE] = "truncate", [WATCH_SNAPSHOT] = "snapshot", [WATCH_READ] = "read",
 };
 
+/* One of our functions, none of which is overloaded; whoever asks need not have rights in our schema. */
 static Oid
 function_named(const char *name)
 {
-	Oid oid = LookupFuncName(list_make2(makeString(USHER_SCHEMA), makeString(pstrdup(name))), -1,
-							 NULL, true);
+	Oid schema = get_namespace_oid(USHER_SCHEMA, false);
+	CatCList *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	Oid oid = InvalidOid;
 
+	for (int i = 0; i < list->n_members; i++)
+	{
+		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
+
+		if (form->pronamespace == schema)
+			oid = form->oid;
+	}
+	ReleaseSysCacheList(list);
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
@@ -154,14 +166,14 @@ usher_watch_triggers(Relation rel)
 	return triggers;
 }
 
-/* The one for that kind of event, or NULL. */
+/* One for any of these kinds of events (usher_watch_bit of each), or NULL. */
 const Trigger *
-usher_watch_trigger_for(Relation rel, UsherWatchEvent event)
+usher_watch_trigger_for(Relation rel, int events)
 {
 	ListCell *lc;
 
 	foreach(lc, usher_watch_triggers(rel))
-		if (usher_watch_event_of(lfirst(lc)) == event)
+		if (events & usher_watch_bit(usher_watch_event_of(lfirst(lc))))
 			return lfirst(lc);
 	return NULL;
 }

@@ -188,6 +188,8 @@ load(UsherWatchShape *shape, const Trigger *trigger, Relation rel)
 	shape->operations = arguments.operations;
 	load_names(shape);
 	usher_watch_authorize(shape->root);
+	if (usher_watch_event_of(trigger) == WATCH_TRUNCATE)
+		return; /* an event of all rows */
 	named = usher_watch_when_columns(trigger, arguments.nkey + Max(arguments.ncolumns, 0));
 	load_key(shape, rel, named, arguments.nkey);
 	load_shown(shape, RelationGetDescr(rel), named + arguments.nkey, arguments.ncolumns);

@@ -27,7 +27,6 @@
 #include "nodes/makefuncs.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteManip.h"
-#include "storage/bufmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -40,13 +39,14 @@ typedef struct Reading
 	EState *estate;
 	ExprState *condition; /* NULL: none */
 	TupleTableSlot *slot;
-	int64 rows;
+	int64 rows; /* events */
+	int64 locked; /* rows of the batch that were looked at */
 } Reading;
 
 static void
 reading_begin(Reading *reading, Relation rel)
 {
-	const Trigger *trigger = usher_watch_trigger_for(rel, WATCH_CREATE);
+	const Trigger *trigger = usher_watch_trigger_for(rel, usher_watch_bit(WATCH_CREATE));
 
 	if (trigger == NULL)
 		ereport(ERROR,
@@ -58,7 +58,7 @@ reading_begin(Reading *reading, Relation rel)
 	reading->estate = CreateExecutorState();
 	reading->slot = table_slot_create(rel, &reading->estate->es_tupleTable);
 	reading->condition = NULL;
-	reading->rows = 0;
+	reading->rows = reading->locked = 0;
 	if (trigger->tgqual)
 	{
 		MemoryContext old = MemoryContextSwitchTo(reading->estate->es_query_cxt);
@@ -144,54 +144,57 @@ usher_watch_snapshot_all(Relation rel)
 
 /* ---- in batches ---- */
 
-/* Lock the newest version of the row; false: it is gone. */
-static bool
-lock_row(Reading *reading, Snapshot snapshot)
+/*
+ * Lock the newest version of the row.  Who waits for a row while he has locked
+ * others can be in a deadlock with a writer, so only the first one of a batch is
+ * waited for.
+ */
+static TM_Result
+lock_row(Reading *reading, Snapshot snapshot, bool is_first)
 {
 	ItemPointerData tid = reading->slot->tts_tid;
 	TM_FailureData failure;
 
-	switch (table_tuple_lock(reading->rel, &tid, snapshot, reading->slot, GetCurrentCommandId(true),
-							 LockTupleShare, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
-							 &failure))
-	{
-		case TM_Ok:
-			return true;
-		case TM_Deleted:
-		case TM_SelfModified:
-			return false;
-		default:
-			Ensure(false, "a row could not be locked");
-			return false;
-	}
+	return table_tuple_lock(reading->rel, &tid, snapshot, reading->slot, GetCurrentCommandId(true),
+							LockTupleShare, is_first ? LockWaitBlock : LockWaitSkip,
+							TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 }
 
-/* Rows of so many blocks, until there are enough events; returns the next block, or -1. */
+/* Events of up to `batch` rows from `first` on; returns where to go on, or -1 at the end of the table. */
 static int64
-read_blocks(Reading *reading, int64 block, int batch)
+read_rows(Reading *reading, int64 first, int64 batch)
 {
-	int64 blocks = RelationGetNumberOfBlocks(reading->rel);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ItemPointerData from, to;
+	TableScanDesc scan;
+	int64 next = -1;
 
-	while (block < blocks && reading->rows < batch)
+	ItemPointerSet(&from, first >> 16, Max(first & 0xffff, FirstOffsetNumber));
+	ItemPointerSet(&to, MaxBlockNumber, MaxOffsetNumber);
+	scan = table_beginscan_tidrange(reading->rel, snapshot, &from, &to);
+	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, reading->slot))
 	{
-		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-		ItemPointerData first, last;
-		TableScanDesc scan;
+		int64 here = (int64) ItemPointerGetBlockNumber(&reading->slot->tts_tid) << 16 |
+					 ItemPointerGetOffsetNumber(&reading->slot->tts_tid);
+		TM_Result result = TM_WouldBlock;
 
-		ItemPointerSet(&first, block, FirstOffsetNumber);
-		ItemPointerSet(&last, block, MaxOffsetNumber);
-		scan = table_beginscan_tidrange(reading->rel, snapshot, &first, &last);
-		while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, reading->slot))
+		CHECK_FOR_INTERRUPTS();
+		if (reading->locked < batch)
+			result = lock_row(reading, snapshot, reading->locked == 0);
+		if (result == TM_WouldBlock)
 		{
-			CHECK_FOR_INTERRUPTS();
-			if (lock_row(reading, snapshot))
-				capture(reading);
+			next = here;
+			break;
 		}
-		table_endscan(scan);
-		UnregisterSnapshot(snapshot);
-		block++;
+		reading->locked++;
+		if (result == TM_Ok)
+			capture(reading);
+		else
+			Ensure(result == TM_Deleted || result == TM_SelfModified, "a row cannot be locked");
 	}
-	return block < blocks ? block : -1;
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return next;
 }
 
 /* The tables from the place on; the place may be in one that is gone. */
@@ -208,42 +211,37 @@ tables_from(Relation rel, const UsherWatchPlace *place)
 	return tables;
 }
 
-/*
- * Events for about `batch` rows from the place on, which moves behind them.
- * Returns how many.
- */
+/* Events of up to `batch` rows from the place on, which moves behind them; returns how many. */
 int64
 usher_watch_snapshot_batch(Oid relid, UsherWatchPlace *place, int batch)
 {
 	Relation rel = table_open(relid, RowShareLock);
-	int64 rows = 0;
-	int64 block = place->block;
+	int64 rows = 0, locked = 0, next = -1;
 	ListCell *lc;
 
 	foreach(lc, tables_from(rel, place))
 	{
 		Relation table = table_open(lfirst_oid(lc), NoLock);
+		int64 first = lfirst_oid(lc) == place->partition ? place->row : 0;
 
-		if (rows >= batch)
-			block = 0;
-		else if (RELKIND_HAS_STORAGE(table->rd_rel->relkind))
+		next = -1;
+		if (RELKIND_HAS_STORAGE(table->rd_rel->relkind))
 		{
 			Reading reading;
 
 			reading_begin(&reading, table);
-			block = read_blocks(&reading, lfirst_oid(lc) == place->partition ? place->block : 0,
-								batch - rows);
+			reading.locked = locked;
+			next = read_rows(&reading, first, batch);
+			locked = reading.locked;
 			rows += reading.rows;
 			reading_end(&reading);
 		}
-		else
-			block = -1;
 		place->partition = lfirst_oid(lc);
 		table_close(table, NoLock);
-		if (block >= 0)
+		if (next >= 0)
 			break;
 	}
-	place->block = block;
+	place->row = next;
 	table_close(rel, NoLock);
 	return rows;
 }

@@ -37,6 +37,7 @@ typedef enum UsherWatchEvent
 
 #define WATCH_TRIGGERS         (WATCH_TRUNCATE + 1) /* kinds of events that have a trigger */
 #define usher_watch_bit(event) (1 << (event))
+#define WATCH_ROWS             (usher_watch_bit(WATCH_TRUNCATE) - 1) /* kinds that have a row */
 
 /* ---- definition.c ---- */
 extern const char *const usher_watch_event_names[WATCH_EVENTS];
@@ -66,7 +67,7 @@ extern List *usher_watch_arguments_make(const UsherWatch *watch);
 extern bool usher_watch_arguments_read(const Trigger *trigger, UsherWatchArguments *arguments);
 extern UsherWatchEvent usher_watch_event_of(const Trigger *trigger);
 extern List *usher_watch_triggers(Relation rel);
-extern const Trigger *usher_watch_trigger_for(Relation rel, UsherWatchEvent event);
+extern const Trigger *usher_watch_trigger_for(Relation rel, int events);
 extern Oid usher_watch_root(Oid trigger);
 extern void usher_watch_authorize(Oid root);
 extern int usher_watch_primary_key(Relation rel, AttrNumber *attnums);
@@ -161,7 +162,7 @@ usher_watch_capture_read(UsherWatchShape *shape, const Datum *key, const bool *n
 typedef struct UsherWatchPlace
 {
 	Oid partition; /* InvalidOid: at the beginning */
-	int64 block; /* -1: all done */
+	int64 row; /* block * 65536 + offset; -1: all done */
 } UsherWatchPlace;
 
 extern void usher_watch_snapshot_all(Relation rel);

@@ -3,14 +3,14 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     part oid := 0;
-    block bigint := 0;
+    first bigint := 0;
     next  record;
 BEGIN
-    WHILE block OPERATOR(pg_catalog.>=) 0 LOOP
+    WHILE first OPERATOR(pg_catalog.>=) 0 LOOP
         BEGIN
-            next := usher.watch_snapshot_batch("table", part, block, batch);
+            next := usher.watch_snapshot_batch("table", part, first, batch);
             part := next.next_partition;
-            block := next.next_block;
+            first := next.next_row;
         EXCEPTION WHEN serialization_failure THEN
             NULL;                               -- a row moved to another partition: read it there
         END;
@@ -19,4 +19,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE usher.watch_snapshot IS
-'Append the existing rows of a watched table as schema.table.snapshot, in transactions of about so many rows each (1 to 100,000). Others go on writing: of each row the events are in the order of its changes, so whoever applies them in their order ends with what is in the table. A row may come twice. Cannot run inside a transaction block. For the table''s owner. Errors: as usher.watch.';
+'Append the existing rows of a watched table as schema.table.snapshot, in transactions of up to so many rows each (1 to 100,000). Others go on writing: of each row the events are in the order of its changes, so whoever applies them in their order ends with what is in the table. A row may come twice. Cannot run inside a transaction block. For the table''s owner. Errors: as usher.watch.';

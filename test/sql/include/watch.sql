@@ -2,7 +2,7 @@
 CREATE FUNCTION pg_temp.seen(after bigint) RETURNS TABLE (type text, key text, data jsonb)
 LANGUAGE sql AS $$
     SELECT e.type, e.key, e.data FROM usher.events e
-    WHERE e.topic LIKE 'watched%.%' AND e.position > after ORDER BY e.position
+    WHERE e.topic LIKE 'watched%' AND e.position > after ORDER BY e.position
 $$;
 -- The rows that are there when the events of a topic have been applied in their order.
 CREATE FUNCTION pg_temp.applied(watched text, after bigint DEFAULT 0) RETURNS SETOF jsonb
@@ -28,6 +28,6 @@ BEGIN
     RETURN QUERY EXECUTE format(
         '(SELECT ''table: '' || to_jsonb(t)::text FROM %1$s t EXCEPT SELECT ''table: '' || a::text FROM pg_temp.applied(%2$L, %3$s) a)
          UNION ALL (SELECT ''events: '' || a::text FROM pg_temp.applied(%2$L, %3$s) a EXCEPT SELECT ''events: '' || to_jsonb(t)::text FROM %1$s t)',
-        watched, watched::text, after);
+        watched, (SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE oid = watched), after);
 END
 $$;
