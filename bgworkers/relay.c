@@ -34,6 +34,7 @@
 PGDLLEXPORT void usher_relay_main(Datum arg);
 
 static UsherRelay *exit_entry;
+static UsherDb *exit_db;
 
 static long relay_round(void *state);
 
@@ -306,12 +307,15 @@ relay_round(void *state)
 	return how_long_to_sleep(r);
 }
 
+/* The postmaster tells who started us; when that was an earlier housekeeping worker, nobody tells the new one. */
 static void
 relay_exit(int code, Datum arg)
 {
 	usher_follow_end();
 	if (exit_entry)
 		pg_atomic_write_u32(&exit_entry->procno, USHER_NO_PROC);
+	if (exit_db)
+		usher_poke_proc(pg_atomic_read_u32(&exit_db->worker_procno));
 }
 
 /* The argument is the number of our entry; the housekeeping worker filled it in. */
@@ -343,7 +347,7 @@ usher_relay_main(Datum arg)
 	relay.rate_since = GetCurrentTimestamp();
 	dlist_init(&relay.batches);
 	relay_begin("looking for the log");
-	relay.db = usher_db();
+	relay.db = exit_db = usher_db();
 	relay_commit();
 	usher_relay_is_worker();
 	usher_follow_begin(relay.db, 0, NULL, 0);

@@ -99,6 +99,8 @@ typedef struct RelayBatch
 	int size; /* room in b.messages */
 	XLogRecPtr lsn; /* flushed before anything is sent */
 	bool complete; /* the log was read up to its end, not to the batch's limit */
+	bool
+		stops; /* its only message is rejected, and the sink blocks at it: nothing is read behind it */
 	bool dead_letter_topics; /* copies for <topic>.dlq: of no consequence for the cursor */
 	int64 unmatched;
 } RelayBatch;

@@ -4,6 +4,7 @@
  */
 #include "relay.h"
 
+#include "access/relation.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -12,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #define BATCH_EVENTS     1000
 #define BATCH_EVENTS_MAX 10000
@@ -115,7 +117,30 @@ load_replay(Relay *relay, RelayConfig *config)
 	config->sink.lanes = 1;
 }
 
-static void
+/* False: another cursor is taking its place at this moment. */
+static bool
+load_cursor(Relay *relay, RelayConfig *config)
+{
+	Relation rel = NULL;
+
+	config->cursor = get_relname_relid(psprintf("sink_%d_%d", relay->sink_id, relay->lane),
+									   get_namespace_oid(USHER_SCHEMA, false));
+	if (OidIsValid(config->cursor))
+		rel = try_relation_open(config->cursor, AccessShareLock);
+	if (rel == NULL && config->generation != pg_atomic_read_u32(&relay->db->sinks_generation))
+		return false;
+	if (rel == NULL)
+		ereport(ERROR, (errcode(ERRCODE_USHER_CORRUPTED),
+						errmsg("the cursor of lane %d of sink \"%s\" is missing", relay->lane,
+							   config->name),
+						errhint("Set it with usher.seek_sink.")));
+	config->sink.position = usher_mark_get(rel);
+	relation_close(rel, AccessShareLock);
+	return true;
+}
+
+/* False: look again. */
+static bool
 load_lane(Relay *relay, RelayConfig *config)
 {
 	config->exists = query("SELECT l.epoch, l.repeat_upto,"
@@ -125,18 +150,11 @@ load_lane(Relay *relay, RelayConfig *config)
 						   " AND l.lane OPERATOR(pg_catalog.=) $2",
 						   relay->sink_id, relay->lane);
 	if (!config->exists)
-		return;
+		return true;
 	config->sink.epoch = result_int(1);
 	config->repeat_upto = result_int(2);
 	config->sink.lanes = (int) result_int(3);
-	config->cursor = get_relname_relid(psprintf("sink_%d_%d", relay->sink_id, relay->lane),
-									   get_namespace_oid(USHER_SCHEMA, false));
-	if (!OidIsValid(config->cursor))
-		ereport(ERROR, (errcode(ERRCODE_USHER_CORRUPTED),
-						errmsg("the cursor of lane %d of sink \"%s\" is missing", relay->lane,
-							   config->name),
-						errhint("Set it with usher.seek_sink.")));
-	config->sink.position = usher_mark_read(config->cursor);
+	return load_cursor(relay, config);
 }
 
 /* Which log this is, worldwide: a copy made by dump and restore, or an extension made anew, is another. */
@@ -148,60 +166,78 @@ log_id(RelayConfig *config)
 										usher_catalog()->log));
 }
 
+/* False: look again. */
+static bool
+load(Relay *relay, RelayConfig *config)
+{
+	bool complete = true;
+
+	/* before the tables are looked at: a later change shows as another generation */
+	config->generation = pg_atomic_read_u32(&relay->db->sinks_generation);
+	pg_read_barrier();
+	relay_begin("reading the configuration");
+	SPI_connect();
+	config->exists = query("SELECT s.name, s.kind, s.paused, usher.sink_signature(s.sink_id)"
+						   " FROM usher.sinks s"
+						   " WHERE s.sink_id OPERATOR(pg_catalog.=) $1"
+						   " AND $2 OPERATOR(pg_catalog.=) 0",
+						   relay->sink_id, 0);
+	if (config->exists)
+	{
+		config->name = result_text(config, 0, 1);
+		config->kind = result_text(config, 0, 2);
+		config->paused = result_is(3, "t");
+		config->signature = result_text(config, 0, 4);
+		config->sink.sink = config->name;
+		config->sink.sink_id = relay->sink_id;
+		config->sink.lane = relay->lane;
+		config->sink.lanes = 1;
+		config->sink.epoch = 1;
+		config->sink.replay = relay->replay_id;
+		config->sink.log_id = log_id(config);
+		if (relay->replay_id != 0)
+			load_replay(relay, config);
+		else
+			complete = load_lane(relay, config);
+	}
+	if (complete && config->exists && !config->paused)
+	{
+		load_options(config, relay->sink_id);
+		common_options(config);
+		config->routes = usher_routes_load(relay->sink_id, config->context);
+	}
+	SPI_finish();
+	relay_commit();
+	return complete;
+}
+
 /* Opens a transaction of its own. */
 RelayConfig *
 relay_config_load(Relay *relay)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "usher relay configuration",
-												  ALLOCSET_SMALL_SIZES);
-	RelayConfig *config = MemoryContextAllocZero(context, sizeof(RelayConfig));
+	bool complete = false;
+	RelayConfig *config = NULL;
 
-	config->context = context;
-	PG_TRY();
+	while (!complete)
 	{
-		/* before the tables are looked at: a later change shows as another generation */
-		config->generation = pg_atomic_read_u32(&relay->db->sinks_generation);
-		pg_read_barrier();
-		relay_begin("reading the configuration");
-		SPI_connect();
-		config->exists = query("SELECT s.name, s.kind, s.paused, usher.sink_signature(s.sink_id)"
-							   " FROM usher.sinks s"
-							   " WHERE s.sink_id OPERATOR(pg_catalog.=) $1"
-							   " AND $2 OPERATOR(pg_catalog.=) 0",
-							   relay->sink_id, 0);
-		if (config->exists)
+		MemoryContext context = AllocSetContextCreate(TopMemoryContext, "usher relay configuration",
+													  ALLOCSET_SMALL_SIZES);
+
+		config = MemoryContextAllocZero(context, sizeof(RelayConfig));
+		config->context = context;
+		PG_TRY();
 		{
-			config->name = result_text(config, 0, 1);
-			config->kind = result_text(config, 0, 2);
-			config->paused = result_is(3, "t");
-			config->signature = result_text(config, 0, 4);
-			config->sink.sink = config->name;
-			config->sink.sink_id = relay->sink_id;
-			config->sink.lane = relay->lane;
-			config->sink.lanes = 1;
-			config->sink.epoch = 1;
-			config->sink.replay = relay->replay_id;
-			config->sink.log_id = log_id(config);
-			if (relay->replay_id != 0)
-				load_replay(relay, config);
-			else
-				load_lane(relay, config);
+			complete = load(relay, config);
 		}
-		if (config->exists && !config->paused)
+		PG_CATCH();
 		{
-			load_options(config, relay->sink_id);
-			common_options(config);
-			config->routes = usher_routes_load(relay->sink_id, context);
+			MemoryContextDelete(context);
+			PG_RE_THROW();
 		}
-		SPI_finish();
-		relay_commit();
+		PG_END_TRY();
+		if (!complete)
+			MemoryContextDelete(context);
 	}
-	PG_CATCH();
-	{
-		MemoryContextDelete(context);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
 	return config;
 }
 

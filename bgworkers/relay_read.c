@@ -67,20 +67,47 @@ relay_batch_free(RelayBatch *batch)
 	pfree(batch);
 }
 
+/*
+ * An event that can be sent nowhere, and the sink blocks at such: it stands
+ * alone, so that all before it is acknowledged by then, and nothing behind it
+ * is sent.  True: the batch ends here.
+ */
+static bool
+stops_at(Relay *relay, RelayBatch *batch, int before)
+{
+	UsherMessage *m = &batch->b.messages[before];
+
+	if (!relay->config->block_rejected || relay->replay_id != 0 || batch->b.count == before ||
+		m->state != MESSAGE_REJECTED)
+		return false;
+	if (before == 0)
+	{
+		batch->stops = true;
+		return true;
+	}
+	free(m->error_code);
+	free(m->error_text);
+	batch->b.count--;
+	batch->b.rejected--;
+	batch->b.upto = m->position - 1;
+	return true;
+}
+
 static bool
 read_visit(TupleTableSlot *slot, void *arg)
 {
 	Reading *reading = arg;
 	RelayBatch *batch = reading->batch;
 	MemoryContext old = MemoryContextSwitchTo(reading->scratch);
+	int before = batch->b.count;
 
 	batch->b.upto = relay_message_add(reading->relay, batch, slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(reading->scratch);
 	reading->examined++;
 	reading->found = true;
-	reading->full = batch->b.count >= batch->size || batch->bytes >= BATCH_BYTES_MAX ||
-					reading->examined >= SCAN_MAX;
+	reading->full = stops_at(reading->relay, batch, before) || batch->b.count >= batch->size ||
+					batch->bytes >= BATCH_BYTES_MAX || reading->examined >= SCAN_MAX;
 	return !reading->full;
 }
 

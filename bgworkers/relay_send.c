@@ -92,12 +92,12 @@ relay_block(Relay *r, const char *code, const char *text)
 			 errmsg("sink \"%s\" is blocked at position %lld: %s", r->config->name,
 					(long long) r->acked_position, code),
 			 errdetail("%s", text), errhint("Mend the cause, then call usher.resume_sink.")));
+	relay_tell_error(r, code, text); /* they may lie in a batch */
 	if (r->replay_id != 0)
 		relay_end_replay(r, text);
 	else
 		relay_record_cursor(r);
 	relay_close_sink(r);
-	relay_tell_error(r, code, text);
 	relay_tell_state(r, RELAY_BLOCKED);
 	pg_atomic_write_u32(&r->entry->blocked_generation, r->config->generation);
 	r->worker.done = true;
@@ -248,6 +248,8 @@ relay_batch_to_send(Relay *r)
 bool
 relay_may_read(const Relay *r)
 {
+	if (r->nbatches > 0 && dlist_tail_element(RelayBatch, node, &((Relay *) r)->batches)->stops)
+		return false;
 	return r->nbatches < BATCHES_MAX && r->in_flight < r->config->in_flight &&
 		   relay_more_to_read(r) && bytes_held(r) < BYTES_MAX;
 }
