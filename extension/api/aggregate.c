@@ -117,27 +117,13 @@ definition_of(Oid reducer, Datum initial, bool initial_null)
 static HeapTuple
 snapshot_find(const Fold *f, Relation rel, Snapshot snapshot)
 {
-	Relation index = index_open(get_relname_relid("snapshots_pkey", RelationGetNamespace(rel)),
-								AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, 3);
+	Oid index = get_relname_relid("snapshots_pkey", RelationGetNamespace(rel));
 	ScanKeyData keys[3];
-	HeapTuple found = NULL;
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(f->tenant_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(f->stream));
+	usher_stream_keys(keys, f->tenant_id, f->stream);
 	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(f->reducer_name));
-	keys[1].sk_collation = keys[2].sk_collation = C_COLLATION_OID;
-	index_rescan(scan, keys, 3, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		found = ExecCopySlotHeapTuple(slot);
-		found->t_self = slot->tts_tid;
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
-	return found;
+	keys[2].sk_collation = C_COLLATION_OID;
+	return usher_row_find(rel, index, snapshot, keys, 3, ForwardScanDirection);
 }
 
 static void

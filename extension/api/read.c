@@ -275,8 +275,8 @@ usher_last_event(PG_FUNCTION_ARGS)
 	text *stream = name_argument(fcinfo, 0, "stream name");
 	LastEvent last = {PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)};
 
-	usher_read_stream(usher_current_tenant_id(), stream, 1, PG_INT64_MAX, PG_INT64_MAX, true,
-					  last_event_visit, &last);
+	usher_read_stream(usher_current_tenant_id(), stream, 1, PG_INT64_MAX,
+					  last.type ? PG_INT64_MAX : 1, true, last_event_visit, &last);
 	if (!last.found)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(last.event);

@@ -86,31 +86,61 @@ head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text 
 	return found;
 }
 
+/*
+ * A copy of the first row that an index leads to; NULL when there is none.
+ * Where it lies is in t_self.
+ */
+HeapTuple
+usher_row_find(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys, int nkeys,
+			   ScanDirection direction)
+{
+	Relation index = index_open(index_oid, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, nkeys);
+	HeapTuple found = NULL;
+
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	if (index_getnext_slot(scan, direction, slot))
+	{
+		found = ExecCopySlotHeapTuple(slot);
+		found->t_self = slot->tts_tid;
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	return found;
+}
+
+/* A stream's row in one of the tables whose index begins with (tenant, stream). */
+static HeapTuple
+stream_row(Relation rel, Oid index, int32 tenant_id, const text *name, Snapshot snapshot,
+		   ScanDirection direction)
+{
+	ScanKeyData keys[2];
+
+	usher_stream_keys(keys, tenant_id, name);
+	return usher_row_find(rel, index, snapshot, keys, 2, direction);
+}
+
 /* Newest segment row of the stream; false when it never left its first partition. */
 static bool
 newest_segment(UsherCatalog *cat, int32 tenant_id, const text *name, Snapshot snapshot, int64 *from,
 			   int64 *first_version)
 {
 	Relation rel = table_open(cat->segments, AccessShareLock);
-	Relation index = index_open(cat->segments_pkey, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, 2);
-	ScanKeyData keys[2];
-	bool found, isnull;
+	TupleDesc desc = RelationGetDescr(rel);
+	HeapTuple row = stream_row(rel, cat->segments_pkey, tenant_id, name, snapshot,
+							   BackwardScanDirection);
+	bool isnull;
 
-	usher_stream_keys(keys, tenant_id, name);
-	index_rescan(scan, keys, 2, NULL, 0);
-	found = index_getnext_slot(scan, BackwardScanDirection, slot);
-	if (found)
+	if (row)
 	{
-		*from = DatumGetInt64(slot_getattr(slot, SEGMENT_FROM, &isnull));
-		*first_version = DatumGetInt64(slot_getattr(slot, SEGMENT_FIRST_VERSION, &isnull));
+		*from = DatumGetInt64(heap_getattr(row, SEGMENT_FROM, desc, &isnull));
+		*first_version = DatumGetInt64(heap_getattr(row, SEGMENT_FIRST_VERSION, desc, &isnull));
+		heap_freetuple(row);
 	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
-	return found;
+	return row != NULL;
 }
 
 /*
@@ -173,10 +203,8 @@ usher_stream_head(int32 tenant_id, const text *name, int *flags)
 {
 	UsherStream *stream = usher_stream_locked(tenant_id, name);
 	UsherCatalog *cat = usher_catalog();
-	Relation registry, pkey;
-	IndexScanDesc scan;
-	ScanKeyData keys[2];
-	TupleTableSlot *slot;
+	Relation registry;
+	HeapTuple row;
 	int64 first = -1, segment;
 	bool isnull;
 
@@ -184,16 +212,14 @@ usher_stream_head(int32 tenant_id, const text *name, int *flags)
 	if (stream)
 		return stream->head;
 	registry = table_open(cat->registry, AccessShareLock);
-	pkey = index_open(cat->registry_pkey, AccessShareLock);
-	slot = table_slot_create(registry, NULL);
-	scan = usher_index_beginscan(registry, pkey, GetActiveSnapshot(), 2);
-	usher_stream_keys(keys, tenant_id, name);
-	index_rescan(scan, keys, 2, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-		first = DatumGetInt64(slot_getattr(slot, REGISTRY_FIRST_POSITION, &isnull));
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(pkey, AccessShareLock);
+	row = stream_row(registry, cat->registry_pkey, tenant_id, name, GetActiveSnapshot(),
+					 ForwardScanDirection);
+	if (row)
+	{
+		first = DatumGetInt64(
+			heap_getattr(row, REGISTRY_FIRST_POSITION, RelationGetDescr(registry), &isnull));
+		heap_freetuple(row);
+	}
 	table_close(registry, AccessShareLock);
 	return first < 0 ? 0
 					 : usher_stream_find_head(tenant_id, name, first, GetActiveSnapshot(), flags,
@@ -252,10 +278,10 @@ usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **f
 }
 
 static int64
-column_or_zero(TupleTableSlot *slot, AttrNumber column)
+column_or_zero(HeapTuple row, AttrNumber column, TupleDesc desc)
 {
 	bool isnull;
-	Datum value = slot_getattr(slot, column, &isnull);
+	Datum value = heap_getattr(row, column, desc, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -265,36 +291,31 @@ usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLimits *limits
 {
 	UsherCatalog *cat = usher_catalog();
 	Relation rel = table_open(cat->limits, AccessShareLock);
-	Relation index = index_open(cat->limits_pkey, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(
-		rel, index, ActiveSnapshotSet() ? GetActiveSnapshot() : SnapshotSelf, 2);
-	ScanKeyData keys[2];
+	TupleDesc desc = RelationGetDescr(rel);
+	HeapTuple row = stream_row(rel, cat->limits_pkey, tenant_id, name,
+							   ActiveSnapshotSet() ? GetActiveSnapshot() : SnapshotSelf,
+							   ForwardScanDirection);
 
 	memset(limits, 0, sizeof(*limits));
 	TIMESTAMP_NOBEGIN(limits->not_before);
-	usher_stream_keys(keys, tenant_id, name);
-	index_rescan(scan, keys, 2, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+	if (row)
 	{
 		bool isnull;
-		Datum max_age = slot_getattr(slot, LIMIT_MAX_AGE, &isnull);
+		Datum max_age = heap_getattr(row, LIMIT_MAX_AGE, desc, &isnull);
 
 		if (!isnull)
 			limits->not_before = DatumGetTimestampTz(DirectFunctionCall2(
 				timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()), max_age));
-		limits->max_count = column_or_zero(slot, LIMIT_MAX_COUNT);
-		limits->hidden_before = column_or_zero(slot, LIMIT_HIDDEN_BEFORE);
+		limits->max_count = column_or_zero(row, LIMIT_MAX_COUNT, desc);
+		limits->hidden_before = column_or_zero(row, LIMIT_HIDDEN_BEFORE, desc);
 		limits->first_visible = Max(limits->hidden_before,
-									column_or_zero(slot, LIMIT_TRUNCATE_BEFORE));
-		if (DatumGetBool(slot_getattr(slot, LIMIT_DELETED, &isnull)))
+									column_or_zero(row, LIMIT_TRUNCATE_BEFORE, desc));
+		if (DatumGetBool(heap_getattr(row, LIMIT_DELETED, desc, &isnull)))
 			limits->head_flags = LOG_FLAG_TOMBSTONE;
-		if (DatumGetBool(slot_getattr(slot, LIMIT_REUSABLE, &isnull)))
+		if (DatumGetBool(heap_getattr(row, LIMIT_REUSABLE, desc, &isnull)))
 			limits->head_flags |= LOG_FLAG_REUSABLE;
+		heap_freetuple(row);
 	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 }
 
@@ -304,25 +325,11 @@ usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable)
 {
 	UsherCatalog *cat = usher_catalog();
 	Relation rel = table_open(cat->limits, RowExclusiveLock);
-	Relation index = index_open(cat->limits_pkey, RowExclusiveLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = usher_index_beginscan(rel, index, SnapshotSelf, 2);
-	ScanKeyData keys[2];
+	HeapTuple tuple = stream_row(rel, cat->limits_pkey, stream->tenant_id, stream->name,
+								 SnapshotSelf, ForwardScanDirection);
 	Datum values[LIMIT_NATTS] = {0};
 	bool nulls[LIMIT_NATTS];
 	bool replace[LIMIT_NATTS] = {0};
-	HeapTuple tuple = NULL;
-
-	usher_stream_keys(keys, stream->tenant_id, stream->name);
-	index_rescan(scan, keys, 2, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		tuple = ExecCopySlotHeapTuple(slot);
-		tuple->t_self = slot->tts_tid;
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, NoLock);
 
 	memset(nulls, true, sizeof(nulls));
 	values[LIMIT_TENANT_ID - 1] = Int32GetDatum(stream->tenant_id);

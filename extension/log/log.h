@@ -186,6 +186,8 @@ typedef struct UsherStreamLimits
 } UsherStreamLimits;
 
 extern void usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name);
+extern HeapTuple usher_row_find(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys,
+								int nkeys, ScanDirection direction);
 extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 first,
 									Snapshot snapshot, int *flags, int64 *segment);
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);

@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/spccache.h"
 
 /* What a cursor follows: the whole log, or one category. */
 typedef struct Cursor
@@ -228,6 +229,8 @@ usher_read_category(int32 tenant_id, text *category, int64 after, int64 upto, Us
 
 /* ---- stream ---- */
 
+#define AHEAD_MAX 32 /* rows whose pages are asked for together */
+
 typedef struct StreamVisit
 {
 	int64 left; /* events still wanted */
@@ -250,6 +253,61 @@ visit_stream_event(TupleTableSlot *slot, void *arg)
 		return false;
 	s->left--;
 	return s->visit(slot, s->arg) && s->left > 0;
+}
+
+/*
+ * The next rows of a stream, at most `max`.  They lie far apart, as its events
+ * came: their pages are asked for together, so that a stream that is not in
+ * memory waits for the disk once and not for each event.
+ */
+static int
+rows_ahead(IndexScanDesc scan, ScanDirection direction, ItemPointerData *tids, int64 max)
+{
+	Relation rel = scan->heapRelation;
+	ItemPointer tid;
+	int n = 0;
+
+	while (n < max && (tid = index_getnext_tid(scan, direction)) != NULL)
+		tids[n++] = *tid;
+	if (n > 1 && get_tablespace_io_concurrency(rel->rd_rel->reltablespace) > 0)
+		for (int i = 0; i < n; i++)
+			if (i == 0 ||
+				ItemPointerGetBlockNumber(&tids[i]) != ItemPointerGetBlockNumber(&tids[i - 1]))
+				(void) PrefetchBuffer(rel, MAIN_FORKNUM, ItemPointerGetBlockNumber(&tids[i]));
+	return n;
+}
+
+/* Scan a partition that is open and locked for the stream, and close it; false when `visit` asked to stop. */
+static bool
+scan_stream(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys, int nkeys,
+			ScanDirection direction, StreamVisit *s)
+{
+	Relation index = index_open(index_oid, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, nkeys);
+	ItemPointerData tids[AHEAD_MAX];
+	bool more = true;
+	int n, wanted;
+
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	do
+	{
+		wanted = Min(AHEAD_MAX, s->left);
+		n = rows_ahead(scan, direction, tids, wanted);
+		for (int i = 0; i < n && more; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			scan->xs_heaptid = tids[i];
+			if (index_fetch_heap(scan, slot))
+				more = visit_stream_event(slot, s);
+			scan->kill_prior_tuple = false; /* the index is ahead of this row */
+		}
+	} while (more && n == wanted);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return more;
 }
 
 /* Pending events of this transaction; they come behind all committed ones. */
@@ -326,9 +384,8 @@ visit_committed(int32 tenant_id, text *stream, int64 from, int64 before, bool ba
 		if (rel == NULL)
 			continue; /* removed or rewritten just now: the list is made anew */
 		snapshot = RegisterSnapshot(stream_snapshot(partition->to, stable));
-		more = scan_opened(rel, partition->indexes[INDEX_STREAM], snapshot, keys, 4,
-						   backwards ? BackwardScanDirection : ForwardScanDirection,
-						   visit_stream_event, s);
+		more = scan_stream(rel, partition->indexes[INDEX_STREAM], snapshot, keys, 4,
+						   backwards ? BackwardScanDirection : ForwardScanDirection, s);
 		UnregisterSnapshot(snapshot);
 		k++;
 	}
