@@ -63,6 +63,12 @@ def wait_until(condition, seconds, what, pause=0.02):
         time.sleep(pause)
 
 
+def process_state(pid):
+    """As the kernel calls it: R runs, S sleeps, T is stopped."""
+    with open("/proc/%d/stat" % pid) as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
 def percentile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
@@ -245,14 +251,12 @@ class Cluster:
         pid = self.child("walwriter")
         while True:
             os.kill(pid, signal.SIGSTOP)
-            # not with a lock in its hands: a durable commit must go through
-            commit = threading.Thread(target=self.rows, args=("SELECT pg_current_xact_id()",), daemon=True)
-            commit.start()
-            commit.join(1)
-            if not commit.is_alive():
+            wait_until(lambda: process_state(pid) == "T", 30, "the walwriter to stop")
+            # not with a lock in its hands, as that of the WAL buffers that it prepares: everybody would wait for it
+            if self.value("SELECT wait_event = 'WalWriterMain' FROM pg_stat_activity WHERE backend_type = 'walwriter'"):
                 return pid
             os.kill(pid, signal.SIGCONT)
-            commit.join()
+            time.sleep(0.01)
 
     def processes(self):
         """The processes that work in our data directory."""
@@ -269,8 +273,9 @@ class Cluster:
         with contextlib.suppress(Exception):
             for row in self.rows("SELECT pid, backend_type, extract(epoch FROM clock_timestamp() - query_start)::int,"
                                  " wait_event_type, wait_event, pg_blocking_pids(pid), left(query, 100) FROM pg_stat_activity"
-                                 " WHERE state = 'active' AND clock_timestamp() - query_start > interval '1 s'"
-                                 " OR backend_type LIKE '%usher%'")[:DETAILS_MAX]:
+                                 " WHERE pid <> pg_backend_pid() AND (state LIKE 'idle in%' OR state = 'active')"
+                                 " AND clock_timestamp() - query_start > interval '1 s' OR backend_type LIKE '%usher%'"
+                                 " ORDER BY cardinality(pg_blocking_pids(pid)), backend_type")[:3 * DETAILS_MAX]:
                 note("%s: process %s, %s, for %s s at %s %s, blocked by %s: %s" % ((self.name,) + row))
 
     def destroy(self):
