@@ -224,6 +224,17 @@ class Sink:
             time.sleep(0.01)
         lib.die('the relay does not start')
 
+    def pause(self):
+        """Until its worker is gone."""
+        self.cursor.execute('SELECT usher.pause_sink(%s)', (self.name,))
+        while self.status('pid')[0]:
+            time.sleep(0.01)
+
+    def resume(self):
+        self.cursor.execute('SELECT usher.resume_sink(%s)', (self.name,))
+        while self.status('state')[0] != 'running':
+            time.sleep(0.01)
+
     def drop(self):
         self.cursor.execute('SELECT usher.drop_sink(%s)', (self.name,))
         self.connection.close()
