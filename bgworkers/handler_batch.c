@@ -46,6 +46,9 @@ typedef struct Delivered
 	char *id, *actor, *correlation_id;
 	char *key; /* what it is ordered by */
 	bool left_out; /* an earlier one of its key failed: it comes again */
+	bool done;
+	int series; /* that counts it */
+	int64 took_us;
 } Delivered;
 
 typedef struct Batch
@@ -124,6 +127,7 @@ deliver(UsherPoll *poll, int64 lease, int partition, int attempt, TupleTableSlot
 	bool isnull;
 	Jsonb *metadata = DatumGetJsonbP(slot_getattr(slot, LOG_METADATA, &isnull));
 
+	item->series = usher_delivery_series(slot);
 	item->position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
 	item->event = usher_event_datum(slot);
 	item->key = usher_parked_key(slot);
@@ -271,9 +275,10 @@ try_event(Batch *b, const Delivered *item)
 }
 
 static void
-run_event(Batch *b, const Delivered *item)
+run_event(Batch *b, Delivered *item)
 {
 	Handler *h = b->handler;
+	TimestampTz began = GetCurrentTimestamp();
 	char *failure;
 
 	if (item->left_out)
@@ -288,8 +293,19 @@ run_event(Batch *b, const Delivered *item)
 		failure = try_event(b, item);
 		usher_handler_running(b->pool->entry, 0, 0);
 	}
+	item->took_us = Max(GetCurrentTimestamp() - began, 0);
+	item->done = failure == NULL;
 	if (failure)
 		set_aside(b, item, failure);
+}
+
+/* The transaction has committed; what failed was counted with it. */
+static void
+count_events(const Batch *b)
+{
+	for (int i = 0; i < b->poll.delivered; i++)
+		if (b->items[i].done)
+			usher_series_processed(b->items[i].series, OUTCOME_COMPLETED, 1, b->items[i].took_us);
 }
 
 /* ---- the batch ---- */
@@ -351,6 +367,7 @@ run(Batch *b)
 	arm(h->timeout_ms); /* deferred triggers are the handler's, too */
 	CommitTransactionCommand();
 	disarm();
+	count_events(b);
 	SetUserIdAndSecContext(user, sec_context);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	(void) pgstat_report_stat(false);
@@ -396,7 +413,8 @@ handler_batch_run(HandlerPool *pool, Handler *h)
 				 .max = h->singly > 0 ? 1 : HANDLER_BATCH,
 				 .share = (h->subscription->partitions + usher_handler_workers - 1) /
 						  Max(usher_handler_workers, 1),
-				 .deliver = deliver},
+				 .deliver = deliver,
+				 .counted = true},
 		.context = CurrentMemoryContext,
 	};
 

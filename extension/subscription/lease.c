@@ -398,12 +398,12 @@ count_failed(const Change *change)
 {
 	Lease *l = changed_lease(change, change->partition);
 
+	usher_series_processed(change->series, change->outcome, 1, -1);
 	for (int i = 0; l != NULL && i < l->kinds.n; i++)
 		if (l->kinds.list[i].events > 0 &&
 			(l->kinds.list[i].series == change->series || i == USHER_KINDS_MAX - 1))
 		{
 			l->kinds.list[i].events--;
-			usher_series_processed(change->series, change->outcome, 1, -1);
 			break;
 		}
 }

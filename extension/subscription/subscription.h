@@ -160,7 +160,7 @@ typedef struct UsherPoll
 	void (*deliver)(struct UsherPoll *poll, int64 lease, int partition, int attempt,
 					TupleTableSlot *slot);
 	void *arg;
-	bool counted; /* by the caller: he calls usher_metrics_processed for each event */
+	bool counted; /* the caller counts what is completed, with usher_series_processed */
 	int64 lease; /* result; 0: nothing */
 	int delivered; /* result */
 	TimestampTz next_at; /* result: a parked key is due then; 0: none */

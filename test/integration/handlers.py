@@ -183,6 +183,32 @@ class Test:
         lib.wait_until(lambda: len(self.dead()) == len(kinds) + 1, 10, "two attempts to be too few")
         self.drop()
 
+    def counted(self):
+        """What became of each event, and how long it took, is in the metrics."""
+        self.fresh("counted")
+        self.run("CREATE FUNCTION slow(e usher.event) RETURNS void LANGUAGE sql AS $$ SELECT pg_sleep(0.02); SELECT public.note('slow', e) $$")
+        self.run("SELECT usher.handle('bad', 'bad.*', 'bad(usher.event)', '{\"max_attempts\": 3, \"backoff\": \"10 ms\"}')")
+        self.run("SELECT usher.handle('slow', 't.slow', 'slow(usher.event)')")
+        self.append(1, 1, "bad.raise", "raise")
+        self.append(40, 7, "bad.good", "good")
+        self.append(60, 7, "t.slow", "slow")     # more than a transaction runs within its second
+
+        def processed():
+            return {(row[0], row[1]): row[2] for row in self.rows(
+                "SELECT labels ->> 'type', labels ->> 'status', value FROM usher.metrics()"
+                " WHERE name = 'eventbroker_events_processed_total' AND value > 0")}
+        expected = {("bad.raise", "retried"): 2, ("bad.raise", "failed"): 1, ("bad.good", "completed"): 40, ("t.slow", "completed"): 60}
+        lib.wait_until(lambda: processed() == expected, 20, "%s to be %s" % (processed(), expected))
+        histogram = dict(self.rows(
+            "SELECT m.name || ' ' || (m.labels ->> 'type') || coalesce(' ' || (m.labels ->> 'le'), ''), m.value FROM usher.metrics() m"
+            " WHERE m.name LIKE 'eventbroker_event_processing%'"))
+        name = "eventbroker_event_processing_duration_seconds"
+        ensure(histogram[name + "_count t.slow"] == 60 and histogram[name + "_bucket t.slow 0.01"] == 0,
+               "60 events of 20 ms are counted as %s" % histogram)
+        ensure(histogram[name + "_sum t.slow"] >= 60 * 0.02 and histogram[name + "_bucket bad.good 0.01"] > 0,
+               "times are %s" % histogram)
+        self.drop()
+
     def stubborn(self):
         """One that catches every cancellation takes its worker with it, and is set aside all the same."""
         self.fresh("stubborn")
@@ -350,7 +376,7 @@ class Test:
 def main():
     test = Test()
     lib.main([(name, getattr(test, name)) for name in (
-        "events", "order", "sync", "failures", "stubborn", "deadlock", "roles", "changes", "killed")], 200)
+        "events", "order", "sync", "failures", "counted", "stubborn", "deadlock", "roles", "changes", "killed")], 200)
 
 
 if __name__ == "__main__":
