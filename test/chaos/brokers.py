@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import subprocess
+import urllib.parse
 
 import proxy
 from lib import ROOT, Failure, ensure, free_port
@@ -143,3 +144,28 @@ class Kafka(Broker):
                 headers = dict(header.split("=", 1) for header in headers.split(","))
                 attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
                 yield message(topic, int(partition), int(offset), None if key_len == "-1" else key, attributes, data)
+
+
+class Nats(Broker):
+    KIND = "nats"
+    STREAM = "CHAOS"
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.program = os.path.join(base, "nats_read")
+        subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-o", self.program,
+                        os.path.join(os.path.dirname(__file__), "src/nats_read.c"), "-lnats"], check=True)
+
+    def sink(self):
+        return {"url": "nats://127.0.0.1:%d" % self.proxy.port, "timeout_ms": 1500, "connect_timeout_ms": 1500,
+                "stream": self.STREAM, "create_stream": True, "subjects": "nats.>"}
+
+    def read(self, topics, committed=True):
+        done = subprocess.run([self.program, "nats://127.0.0.1:%d" % self.port, self.STREAM, "nats.>"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=120, encoding="utf-8")
+        ensure(done.returncode == 0, "nats_read: " + done.stderr.strip()[-300:])
+        for line in done.stdout.split("\n")[:-1]:
+            sequence, subject, *headers, data = line.split("\t")
+            headers = dict(header.split("=", 1) for header in headers)
+            attributes = {name[3:]: urllib.parse.unquote(value) for name, value in headers.items() if name.startswith("ce-")}
+            yield message(subject, 0, int(sequence), attributes.get("partitionkey"), attributes, data)

@@ -8,6 +8,7 @@
 #   redis    everything once
 #   kafka    repeats only of the same event with the same position
 #   once     Kafka with exactly_once: for a reader of what is committed everything once
+#   nats     everything once, as the stream's duplicate window covers each absence
 import collections
 import contextlib
 import os
@@ -142,6 +143,7 @@ class Chaos:
     def make_sink(self, kind):
         sink = {"redis": lambda: Sink("redis", self.server(brokers.Redis), True),
                 "kafka": lambda: Sink("kafka", self.server(brokers.Kafka), False),
+                "nats": lambda: Sink("nats", self.server(brokers.Nats), True),
                 "once": lambda: Sink("once", self.server(brokers.Kafka), True, exactly_once=True)}[kind]()
         text = ", ".join('"%s": %s' % (name, str(value).lower() if isinstance(value, (bool, int)) else '"%s"' % value)
                          for name, value in sink.config.items())
@@ -367,10 +369,10 @@ class Chaos:
 
 
 def main():
-    options = lib.arguments("The relay, and everything around it broken.", kind=(str, None, "redis, kafka, once (all)"),
+    options = lib.arguments("The relay, and everything around it broken.", kind=(str, None, "redis, kafka, once, nats (all)"),
                             events=(int, None, "how many (200000, --short: 5000)"),
                             rounds=(str, None, "what happens, in this order: " + ", ".join(sorted(ROUNDS_FULL))))
-    kinds = options.kind.split(",") if options.kind else ["redis", "kafka", "once"]
+    kinds = options.kind.split(",") if options.kind else ["redis", "kafka", "once", "nats"]
     events = options.events or (EVENTS_SHORT if options.short else EVENTS_FULL)
     if options.short:
         rounds = options.rounds.split(",") if options.rounds else ROUNDS_SHORT
