@@ -40,17 +40,18 @@ LOG = ("SELECT l.position, t.slug, l.stream, l.version, (l.data->>'tag')::bigint
 class Sink:
     """One sink, what it was asked to repeat, and what its broker must contain."""
 
-    def __init__(self, name, broker, exact, **config):
+    def __init__(self, name, broker, exact, route="{topic}", **config):
         self.name = name
         self.broker = broker
         self.exact = exact              # nothing comes twice
+        self.route = name + "." + route
         self.config = dict(broker.sink(), **BACKOFF, **config)
         self.asked = collections.Counter()      # (number of the replay, position)
         self.sought = None              # position, as long as it is not known what that asked for
         self.messages = []
 
     def topic(self, event):
-        return self.name + "." + event.topic
+        return self.route.replace("{topic}", event.topic).replace("{type[0]}", event.type.split(".")[0])
 
     def read(self, log):
         topics = sorted({self.topic(event) for event in log.values()})
@@ -115,6 +116,7 @@ class Sink:
 
 class Chaos:
     def __init__(self, kinds, events, short):
+        self.began = time.monotonic()
         self.events = events
         self.short = short
         base = lib.work_directory()
@@ -127,13 +129,13 @@ class Chaos:
         self.sinks = [self.make_sink(kind) for kind in kinds]
         self.durable, self.asynchronous = load.Gate(), load.Gate()
         self.durable.stop = self.asynchronous.stop = threading.Event()
-        pause = 0.04 if short else 0.004
+        pause = 0.1 if short else 0.004
         self.sessions = []
         for n in range(8):
             gate, settings = ((self.durable, {}), (self.asynchronous, {"synchronous_commit": "off"}))[n % 2]
             self.sessions.append(load.Writer(self.cluster, n, gate, "other" if n > 5 else "default", settings, pause=pause))
         self.sessions.append(load.BulkWriter(self.cluster, 8, self.asynchronous, settings={"synchronous_commit": "off"},
-                                             pause=0.8 if short else 0.1))
+                                             pause=1.5 if short else 0.1))
 
     def server(self, kind):
         if kind.KIND not in self.servers:
@@ -142,15 +144,15 @@ class Chaos:
 
     def make_sink(self, kind):
         sink = {"redis": lambda: Sink("redis", self.server(brokers.Redis), True),
-                "kafka": lambda: Sink("kafka", self.server(brokers.Kafka), False),
+                "kafka": lambda: Sink("kafka", self.server(brokers.Kafka), False, "{type[0]}"),
                 "nats": lambda: Sink("nats", self.server(brokers.Nats), True),
-                "once": lambda: Sink("once", self.server(brokers.Kafka), True, exactly_once=True)}[kind]()
+                "once": lambda: Sink("once", self.server(brokers.Kafka), True, "{type[0]}", exactly_once=True)}[kind]()
         text = ", ".join('"%s": %s' % (name, str(value).lower() if isinstance(value, (bool, int)) else '"%s"' % value)
                          for name, value in sink.config.items())
         with contextlib.closing(self.cluster.connect()) as connection:
             cursor = connection.cursor()
             cursor.execute("BEGIN; SELECT usher.add_sink(%s, %s, %s, 0)", (sink.name, sink.broker.KIND, "{%s}" % text))
-            cursor.execute("SELECT usher.add_route(%s, '**', %s, '{key}'); COMMIT", (sink.name, sink.name + ".{topic}"))
+            cursor.execute("SELECT usher.add_route(%s, '**', %s, '{key}'); COMMIT", (sink.name, sink.route))
         return sink
 
     # the state of things
@@ -311,6 +313,7 @@ class Chaos:
             number, kind, end, self.appended() - before, time.monotonic() - began, time.monotonic() - hurt))
 
     def run(self, rounds):
+        note("all is up after %.1f s" % (time.monotonic() - self.began))
         threads = [load.thread(session.run) for session in self.sessions]
         began = time.monotonic()
         try:
@@ -348,13 +351,17 @@ class Chaos:
         log = self.log()
         self.ask_sought()
         for sink in self.sinks:
+            began = time.monotonic()
             sink.read(log)
             live = sum(m.replay == 0 for m in sink.messages)
-            note("%s: %d events in the log, %d messages (%d repeated unasked), and %d of %d that were to be repeated" % (
-                sink.name, len(log), live, live - len(log), len(sink.messages) - live, len(sink.asked)))
+            note("%s: %d events in the log, %d messages (%d repeated unasked), and %d of %d that were to be repeated;"
+                 " read in %.1f s" % (sink.name, len(log), live, live - len(log), len(sink.messages) - live, len(sink.asked),
+                                      time.monotonic() - began))
         for sink in self.sinks:
             ensure_empty(sink.findings(log), sink.name)
+            began = time.monotonic()
             self.compare_verify(sink, log)
+            note("%s: verify_sink agrees, after %.1f s" % (sink.name, time.monotonic() - began))
         self.cluster.check()
         ensure_empty(self.cluster.log_crashes(), "server log")
 
@@ -376,7 +383,7 @@ def main():
     events = options.events or (EVENTS_SHORT if options.short else EVENTS_FULL)
     if options.short:
         rounds = options.rounds.split(",") if options.rounds else ROUNDS_SHORT
-        lib.main([("relay to " + ", ".join(kinds), lambda: Chaos(kinds, events, True).run(rounds))], 110)
+        lib.main([("relay to " + ", ".join(kinds), lambda: Chaos(kinds, events, True).run(rounds))], 240)
     rounds = [kind for kind, count in ROUNDS_FULL.items() for _ in range(count)]
     random.shuffle(rounds)
     rounds = options.rounds.split(",") if options.rounds else rounds
