@@ -57,32 +57,14 @@ relay_commit(void)
 
 /* ---- retiring ---- */
 
-static const UsherMessage *
-first_rejected(const RelayBatch *batch)
-{
-	for (int i = 0; i < batch->b.count; i++)
-		if (batch->b.messages[i].state == MESSAGE_REJECTED)
-			return &batch->b.messages[i];
-	return NULL;
-}
-
 /* False: the sink is blocked. */
 static bool
 retire_rejected(Relay *r, RelayBatch *batch)
 {
-	const UsherMessage *m = first_rejected(batch);
-
-	if (m == NULL || batch->dead_letter_topics)
+	if (batch->b.rejected == 0 || batch->dead_letter_topics)
 		return true;
-	if (r->config->block_rejected && r->replay_id == 0)
-	{
-		char *text = psprintf("position %lld was rejected: %s", (long long) m->position,
-							  m->error_text ? m->error_text : "");
-
-		relay_block(r, m->error_code ? m->error_code : "rejected", text);
+	if (!relay_settle_rejected(r, batch))
 		return false;
-	}
-	relay_record_rejected(r, batch);
 	if (r->config->dead_letter_topic)
 		relay_batch_append(r, relay_dead_letter_batch(r, batch));
 	return true;

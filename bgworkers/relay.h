@@ -200,6 +200,7 @@ extern void relay_close_sink(Relay *relay);
 extern void relay_block(Relay *relay, const char *code, const char *text);
 extern bool relay_make_ready(Relay *relay);
 extern bool relay_poll_sink(Relay *relay);
+extern bool relay_settle_rejected(Relay *relay, RelayBatch *batch);
 extern bool relay_send_some(Relay *relay);
 extern const UsherSinkOps *usher_sink_ops(const char *kind);
 

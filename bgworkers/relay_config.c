@@ -117,17 +117,23 @@ load_replay(Relay *relay, RelayConfig *config)
 	config->sink.lanes = 1;
 }
 
-/* False: another cursor is taking its place at this moment. */
+/*
+ * False: another cursor is taking its place at this moment, or has since we read
+ * the lane: a new cursor with the old epoch would repeat without saying so.  Who
+ * makes one has raised the generation before its lock on it is released.
+ */
 static bool
 load_cursor(Relay *relay, RelayConfig *config)
 {
 	Relation rel = NULL;
+	bool current;
 
 	config->cursor = get_relname_relid(psprintf("sink_%d_%d", relay->sink_id, relay->lane),
 									   get_namespace_oid(USHER_SCHEMA, false));
 	if (OidIsValid(config->cursor))
 		rel = try_relation_open(config->cursor, AccessShareLock);
-	if (rel == NULL && config->generation != pg_atomic_read_u32(&relay->db->sinks_generation))
+	current = config->generation == pg_atomic_read_u32(&relay->db->sinks_generation);
+	if (rel == NULL && !current)
 		return false;
 	if (rel == NULL)
 		ereport(ERROR, (errcode(ERRCODE_USHER_CORRUPTED),
@@ -136,7 +142,7 @@ load_cursor(Relay *relay, RelayConfig *config)
 						errhint("Set it with usher.seek_sink.")));
 	config->sink.position = usher_mark_get(rel);
 	relation_close(rel, AccessShareLock);
-	return true;
+	return current;
 }
 
 /* False: look again. */

@@ -111,26 +111,40 @@ insert_dead_letter(Relay *relay, const UsherMessage *m)
 		lengthof(types), types, values, nulls);
 }
 
-/* In a transaction of its own, before the cursor passes them. */
+static void
+record_rejected(Relay *relay, UsherMessage *m)
+{
+	insert_dead_letter(relay, m);
+	ereport(LOG,
+			(errmsg("sink \"%s\": the event at position %lld was rejected: %s", relay->config->name,
+					(long long) m->position, m->error_code ? m->error_code : "rejected"),
+			 errdetail("topic %s: %s", m->topic_len > 0 ? m->topic : "-",
+					   m->error_text ? m->error_text : "")));
+}
+
+/*
+ * In a transaction of its own, before the cursor passes them; durable, since the
+ * peer may be the one who has the cursor.
+ */
 void
 relay_record_rejected(Relay *relay, RelayBatch *batch)
 {
+	int n = 0;
+
 	relay_begin("recording dead letters");
 	SPI_connect();
 	for (int i = 0; i < batch->b.count; i++)
-		if (batch->b.messages[i].state == MESSAGE_REJECTED)
+		if (batch->b.messages[i].state == MESSAGE_REJECTED && !batch->b.messages[i].recorded)
 		{
-			const UsherMessage *m = &batch->b.messages[i];
-
-			insert_dead_letter(relay, m);
-			ereport(LOG, (errmsg("sink \"%s\": the event at position %lld was rejected: %s",
-								 relay->config->name, (long long) m->position,
-								 m->error_code ? m->error_code : "rejected"),
-						  errdetail("topic %s: %s", m->topic_len > 0 ? m->topic : "-",
-									m->error_text ? m->error_text : "")));
+			record_rejected(relay, &batch->b.messages[i]);
+			n++;
 		}
 	SPI_finish();
 	relay_commit();
+	if (n > 0)
+		XLogFlush(XactLastCommitEnd);
+	for (int i = 0; n > 0 && i < batch->b.count; i++)
+		batch->b.messages[i].recorded = batch->b.messages[i].state == MESSAGE_REJECTED;
 }
 
 /* Where a live lane is; a seek that came between has replaced the cell, and ours is of no interest. */

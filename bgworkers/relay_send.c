@@ -97,6 +97,7 @@ relay_block(Relay *r, const char *code, const char *text)
 		relay_end_replay(r, text);
 	else
 		relay_record_cursor(r);
+	relay_tell_error(r, code, text); /* they may be the message's, which goes now */
 	relay_close_sink(r);
 	relay_tell_state(r, RELAY_BLOCKED);
 	pg_atomic_write_u32(&r->entry->blocked_generation, r->config->generation);
@@ -288,15 +289,51 @@ send_batch(Relay *r, RelayBatch *batch)
 	return true;
 }
 
+static const UsherMessage *
+first_rejected(const RelayBatch *batch)
+{
+	for (int i = 0; i < batch->b.count; i++)
+		if (batch->b.messages[i].state == MESSAGE_REJECTED)
+			return &batch->b.messages[i];
+	return NULL;
+}
+
+/* Messages were rejected: they are dead letters, or the sink stops, and this returns false. */
+bool
+relay_settle_rejected(Relay *r, RelayBatch *batch)
+{
+	const UsherMessage *m = first_rejected(batch);
+	char *text;
+
+	if (m == NULL || batch->dead_letter_topics)
+		return true;
+	if (!r->config->block_rejected || r->replay_id != 0)
+	{
+		relay_record_rejected(r, batch);
+		return true;
+	}
+	text = psprintf("position %lld was rejected: %s", (long long) m->position,
+					m->error_text ? m->error_text : "");
+	if (batch->b.pending == 0) /* what lies before it need not come again */
+		r->acked_position = Max(r->acked_position, m->position - 1);
+	relay_block(r, m->error_code ? m->error_code : "rejected", text);
+	return false;
+}
+
 /* Messages and the position together, while the next batch is read already. */
 static bool
 commit_batch(Relay *r, RelayBatch *batch)
 {
+	UsherSinkResult result;
+
 	if (batch->b.count == 0 || batch->b.pending == 0)
 		return true;
 	if (!dlist_has_next(&r->batches, &batch->node))
 		(void) read_batch(r);
-	return went_well(r, r->ops->commit(r->sink, &batch->b));
+	while ((result = r->ops->commit(r->sink, &batch->b)) == SINK_FULL)
+		if (!relay_settle_rejected(r, batch))
+			return false;
+	return went_well(r, result);
 }
 
 /* Hand over what there is and what the bounds allow, a few batches at a time; false: the sink is gone. */
@@ -308,6 +345,8 @@ relay_send_some(Relay *r)
 	{
 		RelayBatch *batch = relay_batch_to_send(r);
 
+		if (r->config->generation != pg_atomic_read_u32(&r->db->sinks_generation))
+			return true; /* what is configured may be another: look at it first */
 		if (batch == NULL && (batch = read_batch(r)) == NULL)
 			return true;
 		if (batch->b.count == 0)

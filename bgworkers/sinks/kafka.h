@@ -117,6 +117,7 @@ typedef struct Kafka
 	bool aborting; /* or aborted, with this producer */
 	bool nothing_to_abort; /* the broker said so, which ends this producer */
 	UsherBatch *batch; /* whose messages the transaction has */
+	int rejected_told; /* of the batch: the relay knows of so many */
 	int probe; /* 0: none, 1: sent, 2: delivered, -1: refused */
 	int64_t position; /* that goes with the transaction; never falls */
 	char *cursor_topic, *cursor_key;

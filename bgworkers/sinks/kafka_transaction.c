@@ -284,6 +284,7 @@ usher_kafka_transactions_ready(Kafka *k, int64_t *position)
 typedef enum Attempt
 {
 	ATTEMPT_COMMITTED,
+	ATTEMPT_REJECTED, /* messages that the relay does not know of as rejected; go on later */
 	ATTEMPT_FAILED, /* abort, and try again */
 	ATTEMPT_LOST
 } Attempt;
@@ -374,7 +375,7 @@ cannot_commit(Kafka *k)
 
 /* Everything that is left of the batch, the position, commit. */
 static Attempt
-attempt(Kafka *k, int64_t deadline_ms, rd_kafka_resp_err_t *err)
+attempt(Kafka *k, UsherBatch *batch, int64_t deadline_ms, rd_kafka_resp_err_t *err)
 {
 	*err = RD_KAFKA_RESP_ERR_NO_ERROR;
 	for (;;)
@@ -385,6 +386,11 @@ attempt(Kafka *k, int64_t deadline_ms, rd_kafka_resp_err_t *err)
 		if (k->stopped || k->produced == k->head)
 			break;
 		rd_kafka_poll(k->producer, 10);
+	}
+	if (batch->rejected > k->rejected_told)
+	{
+		k->rejected_told = batch->rejected;
+		return ATTEMPT_REJECTED;
 	}
 	while (!k->stopped && (*err = produce_cursor(k)) == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 	{
@@ -528,12 +534,14 @@ usher_kafka_commit(UsherSink *sink, UsherBatch *batch)
 		uint64_t outstanding = k->outstanding;
 		rd_kafka_resp_err_t err;
 
-		switch (attempt(k, deadline_ms, &err))
+		switch (attempt(k, batch, deadline_ms, &err))
 		{
 			case ATTEMPT_COMMITTED:
 				k->in_transaction = false;
 				usher_kafka_all_done(k);
 				break;
+			case ATTEMPT_REJECTED:
+				return SINK_FULL;
 			case ATTEMPT_FAILED:
 				recover(k, err, outstanding, deadline_ms);
 				break;
@@ -547,6 +555,7 @@ usher_kafka_commit(UsherSink *sink, UsherBatch *batch)
 	if (k->lost == SINK_OK && (k->careful || k->nothing_to_abort))
 		replace_producer(k, deadline_ms);
 	k->batch = NULL;
+	k->rejected_told = 0;
 	return k->lost;
 }
 

@@ -51,6 +51,7 @@ typedef struct UsherMessage
 	int partition; /* of a rejected message, -1: unknown */
 	char *error_code; /* malloc'ed, freed by the relay */
 	char *error_text;
+	bool recorded; /* the relay's own: it is a dead letter */
 	struct UsherBatch *batch;
 } UsherMessage;
 
@@ -151,7 +152,9 @@ typedef struct UsherSinkOps
 	/*
 	 * NULL, or: all messages of the batch have been handed over, make them and the
 	 * position batch->upto take effect together.  May wait.  Every message is done
-	 * or rejected afterwards.
+	 * or rejected afterwards.  SINK_FULL: nothing has taken effect yet, since more
+	 * messages were rejected; they must be recorded before the peer has a position
+	 * behind them, then call it again.
 	 */
 	UsherSinkResult (*commit)(UsherSink *sink, UsherBatch *batch);
 

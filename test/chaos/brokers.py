@@ -148,6 +148,7 @@ class Kafka(Broker):
 
 class Nats(Broker):
     KIND = "nats"
+    CONF = "max_payload: 900000\n"
     STREAM = "CHAOS"
 
     def __init__(self, base):

@@ -22,18 +22,21 @@ import lib
 import load
 from lib import Failure, ensure, ensure_empty, note
 
+LARGE = 1030000             # bytes: more than Kafka and NATS take
 EVENTS_SHORT = 5000
 EVENTS_FULL = 200000
-ROUNDS_SHORT = ("stall", "postmaster async", "broker", "seek", "deaf", "worker", "slow", "postmaster", "replay", "cut", "pause")
+ROUNDS_SHORT = ("stall", "postmaster async", "broker", "seek", "deaf", "worker", "slow", "postmaster", "replay", "cut", "pause",
+                "foreign", "block")
 ROUNDS_FULL = {"broker": 5, "postmaster": 3, "postmaster async": 2, "worker": 10, "pause": 4, "seek": 2, "replay": 3, "cut": 4,
-               "slow": 2, "stall": 2, "deaf": 3, "worker killed": 1}
+               "slow": 2, "stall": 2, "deaf": 3, "worker killed": 1, "foreign": 2, "block": 2}
 RECOVERY_SECONDS_MAX = 60
 BACKOFF = {"backoff_ms": 20, "backoff_max_ms": 400}
 
 # position → what must be in the brokers
-Event = collections.namedtuple("Event", "tenant stream version tag id topic key type")
+Event = collections.namedtuple("Event", "tenant stream version tag id topic key type large")
 LOG = ("SELECT l.position, t.slug, l.stream, l.version, (l.data->>'tag')::bigint, l.id::text,"
-       " coalesce(l.topic, split_part(l.stream, '-', 1)), coalesce(l.key, l.stream), l.type"
+       " coalesce(l.topic, split_part(l.stream, '-', 1)), coalesce(l.key, l.stream), l.type,"
+       " length(l.data->>'filling') > 1000000"
        " FROM usher.log AS l JOIN usher.tenants AS t USING (tenant_id)")
 
 
@@ -44,14 +47,19 @@ class Sink:
         self.name = name
         self.broker = broker
         self.exact = exact              # nothing comes twice
+        self.rejects_large = broker.KIND != "redis"
         self.route = name + "." + route
         self.config = dict(broker.sink(), **BACKOFF, **config)
         self.asked = collections.Counter()      # (number of the replay, position)
         self.sought = None              # position, as long as it is not known what that asked for
         self.messages = []
+        self.dead = set()               # positions of dead letters
 
     def topic(self, event):
         return self.route.replace("{topic}", event.topic).replace("{type[0]}", event.type.split(".")[0])
+
+    def rejected(self, log):
+        return {position for position, event in log.items() if event.large and self.rejects_large}
 
     def read(self, log):
         topics = sorted({self.topic(event) for event in log.values()})
@@ -82,10 +90,15 @@ class Sink:
                     newest[place] = m.position
                 seen.add(m.position)
         findings += ["event %d of %s is missing in %s" % (position, event.stream, self.topic(event))
-                     for position, event in sorted(log.items()) if position not in seen]
+                     for position, event in sorted(log.items()) if position not in seen and position not in self.dead]
+        findings += ["event %d is a dead letter and was delivered" % position for position in seen & self.dead]
+        findings += ["event %d is %s dead letter" % (position, "a" if position in self.dead else "no")
+                     for position in self.dead ^ self.rejected(log)]
         return findings + self.findings_of_replays(repeated)
 
     def findings_of_replays(self, repeated):
+        for asked in [asked for asked in self.asked if asked[1] in self.dead]:
+            del self.asked[asked]
         findings = ["event %d was not repeated in replay %d" % (position, number)
                     for number, position in self.asked if (number, position) not in repeated]
         findings += ["event %d was repeated in replay %d unasked" % (position, number)
@@ -110,7 +123,7 @@ class Sink:
                 seen.add(m.position)
                 counts["out of order"] += m.position < newest.get((m.topic, m.key), 0)
                 newest[m.topic, m.key] = m.position
-        counts.update({"expected": len(log), "found": len(seen), "missing": len(log) - len(seen)})
+        counts.update({"expected": len(log), "found": len(seen), "missing": len(log) - len(self.dead) - len(seen)})
         return counts
 
 
@@ -137,6 +150,22 @@ class Chaos:
         self.sessions.append(load.BulkWriter(self.cluster, 8, self.asynchronous, settings={"synchronous_commit": "off"},
                                              pause=1.5 if short else 0.1))
 
+        self.own = load.Session(self.cluster, 9, self.durable)
+
+    def ledgers(self):
+        return [session.ledger for session in self.sessions + [self.own]]
+
+    def publish_large(self):
+        """What a broker rejects."""
+        self.own.connect()
+        tag = self.own.tag()
+        self.own.pending = [[tag, None, None]]
+        self.own.committing = True
+        self.own.value("SELECT usher.publish('mail', 'large', %s, %s)",
+                       (load.type_of(tag), '{"tag": %d, "filling": "%s"}' % (tag, "x" * LARGE)))
+        self.own.settle("acked")
+        self.own.disconnect()
+
     def server(self, kind):
         if kind.KIND not in self.servers:
             self.servers[kind.KIND] = kind(self.cluster.base)
@@ -158,12 +187,12 @@ class Chaos:
     # the state of things
 
     def appended(self):
-        return sum(len(session.ledger.acked) for session in self.sessions)
+        return sum(len(ledger.acked) for ledger in self.ledgers())
 
     def status(self, sink):
-        rows = self.cluster.rows("SELECT state, position, last_error, pid FROM usher.sink_status"
+        rows = self.cluster.rows("SELECT state, position, last_error, last_error_at, pid FROM usher.sink_status"
                                  " WHERE sink = %s AND replay_id IS NULL", (sink.name,))
-        return dict(zip(("state", "position", "error", "pid"), rows[0]))
+        return dict(zip(("state", "position", "error", "error_at", "pid"), rows[0]))
 
     def wait_delivered(self, upto=None, what="to deliver"):
         """All sinks have delivered up to the position (all that is in the log now)."""
@@ -250,7 +279,7 @@ class Chaos:
         for sink in self.sinks:
             self.cluster.rows("SELECT usher.pause_sink(%s)", (sink.name,))
         for sink in self.sinks:
-            lib.wait_until(lambda: self.status(sink)["state"] == "paused", 10, sink.name + " to pause")
+            self.wait_state(sink, "paused")
         time.sleep(0.5)
         for sink in self.sinks:
             self.cluster.rows("SELECT usher.resume_sink(%s)", (sink.name,))
@@ -296,6 +325,45 @@ class Chaos:
                 if pattern == "**" or kind.startswith("load."))
         self.wait_replayed(started)
 
+    def wait_state(self, sink, state, since=None):
+        """Its worker has left. Return its status; since: its last error must be younger."""
+        def reached():
+            status = self.status(sink)
+            return status["state"] == state and status["pid"] is None and (since is None or status["error_at"] > since) and status
+        return lib.wait_until(reached, RECOVERY_SECONDS_MAX, "%s to be %s" % (sink.name, state), 0.05)
+
+    def round_foreign(self):
+        """Somebody else's XADD raises the top of a stream above our positions, for good."""
+        for sink in self.sinks:
+            if sink.broker.KIND != "redis":
+                continue
+            cli, topic = sink.broker.cli, sink.name + ".hot"
+            entry = cli("XADD", topic, "*", "foreign", "1")
+            status = self.wait_state(sink, "blocked")
+            ensure(topic in status["error"] and entry in status["error"], "blocked because of " + status["error"])
+            cli("XDEL", topic, entry)
+            newest = cli("XREVRANGE", topic, "+", "-", "COUNT", 1)[0][0]
+            cli("XSETID", topic, newest, "ENTRIESADDED", cli("XLEN", topic), "MAXDELETEDID", "0-0")
+            self.cluster.rows("SELECT usher.resume_sink(%s)", (sink.name,))
+
+    def round_block(self):
+        """A rejected event stops the sink, as often as it is resumed, until it may pass over it."""
+        sinks = [sink for sink in self.sinks if sink.rejects_large]
+        for sink in sinks:
+            self.cluster.rows("SELECT usher.pause_sink(%s)", (sink.name,))
+            self.wait_state(sink, "paused")
+        self.publish_large()
+        for sink in sinks:
+            self.cluster.rows("SELECT usher.alter_sink(%s, '{\"on_rejected\": \"block\"}'), usher.resume_sink(%s)",
+                              (sink.name, sink.name))
+        for sink in sinks:
+            status = self.wait_state(sink, "blocked")
+            ensure("was rejected" in status["error"], "blocked because of " + status["error"])
+            self.cluster.rows("SELECT usher.resume_sink(%s)", (sink.name,))
+            self.wait_state(sink, "blocked", status["error_at"])
+        for sink in sinks:
+            self.cluster.rows("SELECT usher.alter_sink(%s, '{\"on_rejected\": null}')", (sink.name,))
+
     def wait_replayed(self, numbers):
         done = "SELECT count(*) FROM usher.replay_status WHERE replay_id = ANY (%s) AND state = 'done'"
         lib.wait_until(lambda: self.cluster.value(done, (numbers,)) == len(numbers), RECOVERY_SECONDS_MAX, "replays to end", 0.05)
@@ -305,6 +373,7 @@ class Chaos:
     def round(self, kind, number, target):
         began, before = time.monotonic(), self.appended()
         lib.wait_until(lambda: self.appended() >= max(target, before + 100), 120, "the load to get on")
+        self.publish_large()
         end = self.cluster.value("SELECT usher.stable_position()")
         getattr(self, "round_" + kind.replace(" ", "_"))()
         hurt = time.monotonic()
@@ -322,7 +391,7 @@ class Chaos:
             lib.wait_until(lambda: self.appended() >= self.events, 120, "the load to get on")
             self.durable.pause()
             self.asynchronous.pause()
-            load.summary(load.Ledger.sum(session.ledger for session in self.sessions), time.monotonic() - began)
+            load.summary(load.Ledger.sum(self.ledgers()), time.monotonic() - began)
             self.wait_delivered()
             self.verify()
         finally:
@@ -334,7 +403,7 @@ class Chaos:
         """The log, after it was compared with what the writers were promised."""
         log = {row[0]: Event(*row[1:]) for row in self.cluster.rows(LOG)}
         there = {event.tag for event in log.values()}
-        for session in self.sessions:
+        for session in self.sessions + [self.own]:
             ledger = session.ledger
             ledger.acked.update((tag, what) for tag, what in ledger.doubt.items() if tag in there)
             lost = [tag for tag in ledger.acked if tag not in there]
@@ -344,7 +413,7 @@ class Chaos:
                 ledger.positions.pop(tag, None)
                 ledger.aborted.add(tag)
         ensure_empty(follow.findings_of_log({position: event[:4] for position, event in log.items()},
-                                            load.Ledger.sum(session.ledger for session in self.sessions)), "I1")
+                                            load.Ledger.sum(self.ledgers())), "I1")
         return log
 
     def verify(self):
@@ -353,9 +422,11 @@ class Chaos:
         for sink in self.sinks:
             began = time.monotonic()
             sink.read(log)
+            sink.dead = {position for position, in self.cluster.rows(
+                "SELECT position FROM usher.dead_letters JOIN usher.sinks USING (sink_id) WHERE name = %s", (sink.name,))}
             live = sum(m.replay == 0 for m in sink.messages)
-            note("%s: %d events in the log, %d messages (%d repeated unasked), and %d of %d that were to be repeated;"
-                 " read in %.1f s" % (sink.name, len(log), live, live - len(log), len(sink.messages) - live, len(sink.asked),
+            note("%s: %d events in the log, %d messages (%d repeated unasked), %d dead letters, and %d of %d that were to be"
+                 " repeated; read in %.1f s" % (sink.name, len(log), live, live - len(log) + len(sink.dead), len(sink.dead), len(sink.messages) - live, len(sink.asked),
                                       time.monotonic() - began))
         for sink in self.sinks:
             ensure_empty(sink.findings(log), sink.name)

@@ -400,8 +400,11 @@ send_some(Driver *d)
 		}
 		if (d->sink->ops->commit != NULL)
 		{
-			UsherSinkResult result = d->sink->ops->commit(d->sink, &batch->b);
+			UsherSinkResult result;
 
+			do /* rejections need not be recorded here */
+				result = d->sink->ops->commit(d->sink, &batch->b);
+			while (result == SINK_FULL);
 			if (result != SINK_OK)
 				return result;
 			batch->committed = true;
