@@ -23,6 +23,10 @@ SELECT usher.set_stream_limits('order-1', NULL, 1000, NULL);
 SELECT usher.hold('slow reader', 17);
 SELECT usher.add_sink('live', 'memory', '{"parallel": 2}', 0);
 SELECT usher.add_sink('still', 'memory', '{"mode": "structured"}', 0), usher.pause_sink('still');
+CREATE TABLE watched (dropped int, key text UNIQUE, "shown, too" int, hidden int);
+ALTER TABLE watched DROP dropped;
+INSERT INTO watched SELECT 'k' || n, n FROM generate_series(1, 20) AS n;
+SELECT usher.watch('watched', key => '{key}', columns => '{key,"shown, too"}', condition => $$hidden IS DISTINCT FROM 7 AND NEW.key <> ''$$, snapshot => true);
 SELECT usher.set_sink_secret('still', 'password', 'x'), usher.add_route('still', 'load.*', '{category}s', filter => '{"data": {"tag": 1}}');
 """
 
@@ -55,6 +59,7 @@ FINGERPRINTS = {
     "routes": "SELECT string_agg(r::text, '|' ORDER BY r::text) FROM usher.routes AS r",
     "secrets": "SELECT string_agg(s::text, '|' ORDER BY s::text) FROM usher.sink_secrets AS s",
     "dead letters": "SELECT string_agg(d::text, '|' ORDER BY d::text) FROM usher.dead_letters AS d",
+    "watches": 'SELECT string_agg(w::text, \'|\') FROM usher.watches AS w',
     "extension": "SELECT extversion FROM pg_extension WHERE extname = 'pg_usher'",
 }
 
@@ -115,6 +120,11 @@ def ensure_goes_on(cluster, database, top, what):
         def value(sql, *arguments):
             cursor.execute(sql, arguments)
             return cursor.fetchone()[0]
+        cursor.execute("UPDATE watched SET hidden = 7 WHERE key = 'k2'")
+        cursor.execute("UPDATE watched SET \"shown, too\" = -1 WHERE key IN ('k2', 'k3')")
+        change = value("SELECT data - 'old' FROM usher.events WHERE topic = 'public.watched' ORDER BY position DESC LIMIT 1")
+        ensure(change == {"key": {"key": "k3"}, "new": {"key": "k3", "shown, too": -1}, "changed": ["shown, too"]},
+               "the watched table's event is %s after %s" % (change, what))
         version = value("SELECT usher.stream_version('order-1')")
         ensure(version > 0, "stream_version is %s after %s" % (version, what))
         ensure(value("SELECT usher.append('order-1', 'load.small', '{}', %s)", version) == version + 1, "the version did not go on")
