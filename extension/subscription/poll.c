@@ -15,10 +15,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define SCAN_MAX       100000 /* events examined in one poll */
-#define DRAIN_SCAN_MAX 100000 /* and for a key that catches up */
-#define DRAIN_MAX      100 /* events of such a key */
-#define SKIP_AT_LEAST  1000 /* an empty poll moves the cursors when it has examined so much */
+#define SCAN_MAX        100000 /* events examined in one poll */
+#define DRAIN_SCAN_MAX  100000 /* and for a key that catches up */
+#define DRAIN_MAX       100 /* events of such a key */
+#define LOCKED_RETRY_MS 20
+#define SKIP_AT_LEAST   1000 /* an empty poll moves the cursors when it has examined so much */
 
 typedef struct Pick
 {
@@ -37,6 +38,7 @@ typedef struct Picks
 	Pick *free; /* partitions that nobody had when we came, furthest behind first */
 	int nfree;
 	int passed; /* of them were looked at already */
+	bool locked_out; /* from some by a transaction that has not ended */
 	Pick *list; /* those that are locked now */
 	int n;
 	int *by_partition; /* index into list, -1: not ours */
@@ -94,7 +96,10 @@ pick(Picks *p, int share)
 		int partition = p->free[p->passed++].partition;
 
 		if (!usher_partition_lock(s->id, partition, false))
+		{
+			p->locked_out = true;
 			continue;
+		}
 		if (usher_lease_is_free(s, partition))
 			partitions[p->n++] = partition;
 		else
@@ -367,6 +372,19 @@ poll_share(Picks *p, int share)
 	return true;
 }
 
+/*
+ * Whoever frees partitions wakes us from his commit callback, a moment before
+ * his locks go: nobody wakes us for that, so we look again.
+ */
+static void
+come_again(UsherPoll *poll)
+{
+	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_RETRY_MS);
+
+	if (poll->next_at == 0 || soon < poll->next_at)
+		poll->next_at = soon;
+}
+
 /* Returns how many events were delivered, under poll->lease. */
 int
 usher_poll_once(UsherPoll *poll)
@@ -394,6 +412,8 @@ usher_poll_once(UsherPoll *poll)
 	p.by_partition = palloc(s->partitions * sizeof(int));
 	while (poll->delivered == 0 && poll_share(&p, share))
 		p.stopped = false;
+	if (poll->delivered == 0 && p.locked_out)
+		come_again(poll);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return poll->delivered;

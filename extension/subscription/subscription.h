@@ -163,7 +163,7 @@ typedef struct UsherPoll
 	bool counted; /* the caller counts what is completed, with usher_series_processed */
 	int64 lease; /* result; 0: nothing */
 	int delivered; /* result */
-	TimestampTz next_at; /* result: a parked key is due then; 0: none */
+	TimestampTz next_at; /* result: something may be had then (a parked key is due); 0: nothing */
 	bool more; /* result: the log was not read to its end */
 	int64 examined; /* result: the stable position that was looked at */
 } UsherPoll;

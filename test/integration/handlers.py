@@ -209,6 +209,17 @@ class Test:
                "times are %s" % histogram)
         self.drop()
 
+    def begun(self):
+        """A handler that is registered, moved or resumed finds what is there, though its transaction is still ending when it looks."""
+        self.fresh("begun")
+        self.run("SELECT usher.handle('first', 'none', 'one(usher.event)')")
+        for n in range(60):
+            self.run("SELECT usher.append('x-%d', 't.x'); SELECT usher.handle('h%d', 't.x', 'two(usher.event)', '{\"stream\": \"x-%d\"}',"
+                     " 'async', 0)" % (n, n, n))
+            self.done("two", n + 1, 5)
+            self.run("SELECT usher.unhandle('h%d')" % n)
+        self.drop()
+
     def stubborn(self):
         """One that catches every cancellation takes its worker with it, and is set aside all the same."""
         self.fresh("stubborn")
@@ -376,7 +387,7 @@ class Test:
 def main():
     test = Test()
     lib.main([(name, getattr(test, name)) for name in (
-        "events", "order", "sync", "failures", "counted", "stubborn", "deadlock", "roles", "changes", "killed")], 200)
+        "events", "order", "sync", "failures", "counted", "begun", "stubborn", "deadlock", "roles", "changes", "killed")], 200)
 
 
 if __name__ == "__main__":
