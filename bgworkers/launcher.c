@@ -193,15 +193,17 @@ reap(Launcher *l)
 static bool
 still_exists(UsherDb *db)
 {
+	Oid dboid = db->dboid;
 	bool exists;
 
 	StartTransactionCommand();
-	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db->dboid));
+	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(dboid));
 	CommitTransactionCommand();
 	if (!exists)
 	{
 		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
-		db->dboid = InvalidOid;
+		if (db->dboid == dboid)
+			usher_db_forget(db);
 		LWLockRelease(usher_shared->lock);
 	}
 	return exists;
@@ -216,7 +218,7 @@ start_known(Launcher *l)
 	for (int i = 0; i < usher_shared->ndbs; i++)
 	{
 		UsherDb *db = &usher_shared->dbs[i];
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz now = GetCurrentTimestamp(), due;
 		Started *s;
 
 		if (!OidIsValid(db->dboid) || pg_atomic_read_u32(&db->worker_procno) != USHER_NO_PROC)
@@ -224,11 +226,10 @@ start_known(Launcher *l)
 		s = started_entry(l, db->dboid);
 		if (s->handle != NULL)
 			continue;
-		if (db->worker_paused_until > s->not_before)
-			s->not_before = db->worker_paused_until;
-		if (s->not_before > now)
+		due = Max(s->not_before, db->worker_paused_until);
+		if (due > now)
 		{
-			long left = TimestampDifferenceMilliseconds(now, s->not_before) + 1;
+			long left = TimestampDifferenceMilliseconds(now, due) + 1;
 
 			next = next < 0 ? left : Min(next, left);
 			continue;

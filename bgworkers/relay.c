@@ -19,6 +19,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -53,6 +54,13 @@ relay_commit(void)
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
+}
+
+/* Which incarnation of the extension this worker works for. */
+Oid
+relay_log(void)
+{
+	return exit_entry->log_relid;
 }
 
 /* ---- retiring ---- */
@@ -244,12 +252,27 @@ extension_exists(void)
 	bool exists;
 
 	relay_begin("looking for the log");
-	exists = OidIsValid(get_extension_oid("pg_usher", true));
+	exists = OidIsValid(get_extension_oid("pg_usher", true)) && get_rel_name(relay_log()) != NULL;
 	relay_commit();
 	return exists;
 }
 
-/* An error of ours: the peer is not to blame, but everybody shall see it. */
+/* Our log is no longer there: DROP EXTENSION, whoever made another one since. */
+static bool
+log_is_gone(Relay *r)
+{
+	bool gone;
+
+	relay_begin("looking for the log");
+	gone = get_rel_name(relay_log()) == NULL;
+	relay_commit();
+	return gone;
+}
+
+/*
+ * An error of ours: the peer is not to blame, but everybody shall see it,
+ * unless it comes of a log that was dropped under our feet.
+ */
 static void
 note_error(Relay *r, MemoryContext context)
 {
@@ -257,12 +280,18 @@ note_error(Relay *r, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	relay_tell_error(r, unpack_sql_state(error->sqlerrcode), error->message);
-	if (error->sqlerrcode != ERRCODE_USHER_POSITION_GONE || r->config == NULL)
-		PG_RE_THROW();
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(context);
+	if (log_is_gone(r))
+	{
+		relay_close_sink(r);
+		r->worker.done = true;
+		return;
+	}
+	relay_tell_error(r, unpack_sql_state(error->sqlerrcode), error->message);
+	if (error->sqlerrcode != ERRCODE_USHER_POSITION_GONE || r->config == NULL)
+		ReThrowError(error);
 	relay_block(r, "position_gone", error->message);
 }
 
@@ -300,6 +329,34 @@ relay_exit(int code, Datum arg)
 		usher_poke_proc(pg_atomic_read_u32(&exit_db->worker_procno));
 }
 
+/* NULL: it was dropped meanwhile. */
+static UsherDb *
+find_log(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	UsherDb *volatile db = NULL;
+
+	PG_TRY();
+	{
+		relay_begin("looking for the log");
+		db = usher_db();
+		relay_commit();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		if (extension_exists())
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	return db;
+}
+
 /* The argument is the number of our entry; the housekeeping worker filled it in. */
 void
 usher_relay_main(Datum arg)
@@ -328,9 +385,9 @@ usher_relay_main(Datum arg)
 	relay.replay_id = entry->replay_id;
 	relay.rate_since = GetCurrentTimestamp();
 	dlist_init(&relay.batches);
-	relay_begin("looking for the log");
-	relay.db = exit_db = usher_db();
-	relay_commit();
+	relay.db = exit_db = find_log();
+	if (relay.db == NULL)
+		proc_exit(0);
 	usher_relay_is_worker();
 	usher_follow_begin(relay.db, 0, NULL, 0);
 	relay.worker = (UsherWorker){

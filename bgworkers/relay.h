@@ -207,6 +207,7 @@ extern const UsherSinkOps *usher_sink_ops(const char *kind);
 /* relay.c */
 extern void relay_begin(const char *activity);
 extern void relay_commit(void);
+extern Oid relay_log(void);
 
 extern const UsherSinkOps usher_sink_memory;
 

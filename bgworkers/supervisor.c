@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "storage/dsm.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
@@ -137,7 +136,9 @@ free_unwanted(UsherDb *db)
 	{
 		UsherRelay *entry = &usher_shared->relays[i];
 
-		if (entry->dboid != db->dboid ||
+		if (entry->dboid != db->dboid)
+			continue;
+		if (entry->log_relid == db->log_relid &&
 			find_wanted(wanted, nwanted, entry->sink_id, entry->lane, entry->replay_id))
 			continue;
 		if (pg_atomic_read_u32(&entry->procno) != USHER_NO_PROC)
@@ -145,8 +146,6 @@ free_unwanted(UsherDb *db)
 			left = true;
 			continue;
 		}
-		if (pg_atomic_read_u32(&entry->ring) != 0)
-			dsm_unpin_segment(pg_atomic_read_u32(&entry->ring));
 		usher_relay_free(entry);
 	}
 	return left;
@@ -236,8 +235,10 @@ care_for(UsherDb *db, Wanted *w)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
+	if (w->entry && (w->entry->dboid != db->dboid || w->entry->log_relid != db->log_relid))
+		w->entry = NULL; /* of a log that was dropped */
 	if (w->entry == NULL)
-		w->entry = usher_relay_entry(w->sink_id, w->lane, w->replay_id, true);
+		w->entry = usher_relay_entry(db->log_relid, w->sink_id, w->lane, w->replay_id, true);
 	if (w->entry == NULL)
 	{
 		ereport(LOG, (errmsg("sink \"%s\" has to wait: all entries for relays are in use", w->name),
@@ -271,6 +272,8 @@ usher_supervise(UsherDb *db)
 		list_wanted(db);
 	if (free_unwanted(db))
 		next = 200;
+	if (db->worker_paused_until > GetCurrentTimestamp())
+		return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), db->worker_paused_until) + 1;
 	for (int i = 0; i < nwanted; i++)
 	{
 		long due = care_for(db, &wanted[i]);

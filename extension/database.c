@@ -1,6 +1,6 @@
 /*
  * extension/database.c
- *	  Our workers step out of the way of DROP DATABASE and its like.
+ *	  Our workers step out of the way of DROP DATABASE, DROP EXTENSION and their like.
  *
  * Commands that need a database without sessions (drop, rename, move, use as
  * template) first end its workers and keep the launcher from starting the
@@ -28,6 +28,8 @@
 
 #define PAUSE_MS    10000
 #define END_WAIT_MS 3000
+/* DROP EXTENSION: relays alone stop, and come back soon if it fails. */
+#define PAUSE_RELAYS_MS 3000
 
 static ProcessUtility_hook_type previous_hook;
 
@@ -105,6 +107,42 @@ end_workers(UsherDb *db)
 	}
 }
 
+/*
+ * A relay worker holds locks while it reads, and waits for others: with DROP
+ * EXTENSION, which takes them all, that would be a deadlock.
+ */
+static bool
+drops_log(Node *statement)
+{
+	DropStmt *drop = (DropStmt *) statement;
+	ListCell *lc;
+
+	if (!IsA(statement, DropStmt) || drop->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(lc, drop->objects)
+		if (strcmp(strVal(lfirst(lc)), "pg_usher") == 0)
+			return usher_owns_database(MyDatabaseId, GetUserId());
+	return false;
+}
+
+static void
+end_relays(void)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
+
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == MyDatabaseId)
+			usher_shared->dbs[i].worker_paused_until = TimestampTzPlusMilliseconds(
+				GetCurrentTimestamp(), PAUSE_RELAYS_MS);
+	while (usher_relays_terminate(MyDatabaseId) > 0 && GetCurrentTimestamp() < deadline)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 static void
 pause_workers(const char *name)
 {
@@ -126,6 +164,8 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtili
 
 	if (name != NULL && usher_shared != NULL && IsTransactionState())
 		pause_workers(name);
+	else if (usher_shared != NULL && IsTransactionState() && drops_log(pstmt->utilityStmt))
+		end_relays();
 	if (previous_hook)
 		previous_hook(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 	else

@@ -8,6 +8,7 @@
 #include "subscription/subscription.h"
 
 #include "miscadmin.h"
+#include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -160,4 +161,25 @@ usher_wake_housekeeping(UsherDb *db)
 	/* without one, the launcher starts it */
 	usher_poke_proc(procno != USHER_NO_PROC ? procno
 											: pg_atomic_read_u32(&usher_shared->launcher_procno));
+}
+
+/* Free an entry, with the ring of a memory sink.  Call with the lock held. */
+void
+usher_relay_forget(UsherRelay *relay)
+{
+	dsm_handle ring = pg_atomic_exchange_u32(&relay->ring, 0);
+
+	if (ring != 0)
+		dsm_unpin_segment(ring);
+	relay->dboid = InvalidOid;
+}
+
+/* A database does not exist any more.  Call with the lock held. */
+void
+usher_db_forget(UsherDb *db)
+{
+	for (int i = 0; i < usher_shared->nrelays; i++)
+		if (usher_shared->relays[i].dboid == db->dboid)
+			usher_relay_forget(&usher_shared->relays[i]);
+	db->dboid = InvalidOid;
 }

@@ -107,6 +107,7 @@ typedef struct UsherRelayStatus
 typedef struct UsherRelay
 {
 	Oid dboid; /* InvalidOid: free entry; changed under UsherShared.lock */
+	Oid log_relid; /* which incarnation of the extension */
 	int32 sink_id;
 	int32 lane;
 	int64 replay_id; /* 0: the live flow */
@@ -154,6 +155,9 @@ extern UsherShared *usher_shared; /* NULL when the library was not preloaded */
 
 extern void usher_shmem_init(void);
 extern UsherSlot *usher_my_slot(void);
+
+extern void usher_relay_forget(UsherRelay *relay);
+extern void usher_db_forget(UsherDb *db);
 
 /* Set the latch of the process with this number, if there is one. */
 extern void usher_poke_proc(uint32 procno);

@@ -24,7 +24,7 @@ typedef struct MemorySink
 static UsherRing *
 find_ring(const UsherSinkContext *context)
 {
-	UsherRelay *owner = usher_relay_entry(context->sink_id, 0, 0, false);
+	UsherRelay *owner = usher_relay_entry(relay_log(), context->sink_id, 0, 0, false);
 	dsm_handle handle = owner ? pg_atomic_read_u32(&owner->ring) : 0;
 	dsm_segment *segment;
 	UsherRing *ring = NULL;

@@ -108,10 +108,12 @@ Datum
 usher_relay_list(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid log = usher_db()->log_relid;
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < usher_shared->nrelays; i++)
-		if (usher_shared->relays[i].dboid == MyDatabaseId)
+		if (usher_shared->relays[i].dboid == MyDatabaseId &&
+			usher_shared->relays[i].log_relid == log)
 			put_relay(result, &usher_shared->relays[i]);
 	return (Datum) 0;
 }
@@ -169,7 +171,7 @@ PG_FUNCTION_INFO_V1(usher_ring_messages);
 Datum
 usher_ring_messages(PG_FUNCTION_ARGS)
 {
-	UsherRelay *relay = usher_relay_entry(PG_GETARG_INT32(0), 0, 0, false);
+	UsherRelay *relay = usher_relay_entry(usher_db()->log_relid, PG_GETARG_INT32(0), 0, 0, false);
 	const text *topic = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	int64 after = PG_GETARG_INT64(2);
 	int32 left = PG_GETARG_INT32(3);

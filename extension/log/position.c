@@ -62,6 +62,8 @@ db_entry(Oid log)
 		ereport(ERROR, (errcode(ERRCODE_USHER_TOO_MANY_DATABASES),
 						errmsg("more than %d databases have an event log", usher_shared->ndbs),
 						errhint("Raise usher.max_databases and restart the server.")));
+	if (OidIsValid(reusable->dboid) && reusable->dboid != MyDatabaseId)
+		usher_db_forget(reusable);
 	reusable->loaded = false;
 	pg_atomic_write_u64(&reusable->next, 0);
 	pg_atomic_write_u64(&reusable->mark, 0);

@@ -68,14 +68,14 @@ usher_sinks_changed_at_commit(UsherDb *db)
 }
 
 static UsherRelay *
-find_entry(int32 sink_id, int32 lane, int64 replay_id)
+find_entry(Oid log, int32 sink_id, int32 lane, int64 replay_id)
 {
 	for (int i = 0; i < usher_shared->nrelays; i++)
 	{
 		UsherRelay *r = &usher_shared->relays[i];
 
-		if (r->dboid == MyDatabaseId && r->sink_id == sink_id && r->lane == lane &&
-			r->replay_id == replay_id)
+		if (r->dboid == MyDatabaseId && r->log_relid == log && r->sink_id == sink_id &&
+			r->lane == lane && r->replay_id == replay_id)
 			return r;
 	}
 	return NULL;
@@ -91,12 +91,12 @@ free_entry(void)
 }
 
 UsherRelay *
-usher_relay_entry(int32 sink_id, int32 lane, int64 replay_id, bool create)
+usher_relay_entry(Oid log, int32 sink_id, int32 lane, int64 replay_id, bool create)
 {
 	UsherRelay *r;
 
 	LWLockAcquire(usher_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
-	r = find_entry(sink_id, lane, replay_id);
+	r = find_entry(log, sink_id, lane, replay_id);
 	if (r == NULL && create && (r = free_entry()) != NULL)
 	{
 		memset(&r->status, 0, sizeof(r->status));
@@ -106,6 +106,7 @@ usher_relay_entry(int32 sink_id, int32 lane, int64 replay_id, bool create)
 		r->sink_id = sink_id;
 		r->lane = lane;
 		r->replay_id = replay_id;
+		r->log_relid = log;
 		r->dboid = MyDatabaseId;
 	}
 	LWLockRelease(usher_shared->lock);
@@ -117,7 +118,7 @@ void
 usher_relay_free(UsherRelay *relay)
 {
 	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
-	relay->dboid = InvalidOid;
+	usher_relay_forget(relay);
 	LWLockRelease(usher_shared->lock);
 }
 

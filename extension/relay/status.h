@@ -17,8 +17,9 @@ extern void usher_relay_is_worker(void);
 /* This transaction changes sinks, routes or replays: once it has committed every worker reads them anew. */
 extern void usher_sinks_changed_at_commit(UsherDb *db);
 
-/* The entry of a lane or replay of this database; NULL: none (with `create`: all are taken). */
-extern UsherRelay *usher_relay_entry(int32 sink_id, int32 lane, int64 replay_id, bool create);
+/* The entry of a lane or replay of this database's log; NULL: none (with `create`: all are taken). */
+extern UsherRelay *
+usher_relay_entry(Oid log, int32 sink_id, int32 lane, int64 replay_id, bool create);
 extern void usher_relay_free(UsherRelay *relay);
 
 extern void usher_relay_status(UsherRelay *relay, UsherRelayStatus *status);
