@@ -73,6 +73,9 @@ class Broker:
     def discard(self, topic):
         """After it."""
 
+    def warm(self):
+        """Before times are taken."""
+
     def producer_settings(self):
         """name=value of the native producer, as the sink's own are."""
         return []
@@ -129,7 +132,7 @@ class Kafka(Broker):
     def producer_settings(self):
         # those of bgworkers/sinks/kafka_config.c that the producer does not set itself
         return ['queue.buffering.max.messages=20000', 'queue.buffering.max.kbytes=32768', 'message.max.bytes=1000000',
-                'batch.size=1000000', 'retry.backoff.ms=100', 'socket.keepalive.enable=true',
+                'batch.size=1000000', 'retry.backoff.ms=100', 'socket.keepalive.enable=true', 'socket.nagle.disable=true',
                 *([f'transaction={self.transaction}'] if self.transaction else ['message.timeout.ms=0'])]
 
     def tool(self, name, *words):
@@ -138,6 +141,14 @@ class Kafka(Broker):
     def prepare(self, topic):
         for name, partitions in ((topic, PARTITIONS), (topic + '.cursors', 1))[:2 if self.transaction else 1]:
             self.tool('TopicCommand', '--create', '--topic', name, '--partitions', partitions)
+
+    def warm(self):
+        """Java compiles what it executes often, and takes a core for it."""
+        self.prepare('warm')
+        for _ in range(3):
+            self.produce('warm', 100000)
+            self.count('warm')
+        self.discard('warm')
 
     def discard(self, topic):
         self.tool('TopicCommand', '--delete', '--topic', topic)

@@ -197,6 +197,8 @@ usher_kafka_config(const UsherSinkContext *context, KafkaRole role, const Kafka 
 	snprintf(client, sizeof(client), "pg_usher-%d-%d", context->sink_id, context->lane);
 	set(&b, "client.id", client);
 	set(&b, "socket.keepalive.enable", "true");
+	/* It gathers messages itself: Nagle's algorithm only makes small requests wait for the last one's ACK. */
+	set(&b, "socket.nagle.disable", "true");
 	set(&b, "reconnect.backoff.max.ms", "1000");
 	set(&b, "socket.connection.setup.timeout.ms", "10000");
 	set(&b, "isolation.level", "read_uncommitted");
