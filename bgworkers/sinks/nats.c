@@ -13,15 +13,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define HAND_OVER 64 /* messages are handed over at the latest */
-#define TAKEN_MAX 32768 /* messages that are not answered */
+#define HAND_OVER        64 /* messages are handed over at the latest */
+#define TAKEN_MAX        32768 /* messages that are not answered */
+#define CONNECT_SLACK_MS 500
 
 typedef struct NatsSink
 {
 	UsherSink base;
 	NatsCourier *courier;
 	UsherSinkResult broken;
-	int64_t opened_ms;
 	bool ready;
 	UsherMessage *handing[HAND_OVER];
 	int nhanding;
@@ -102,9 +102,10 @@ check_silence(NatsSink *s)
 {
 	const NatsConfig *config = &s->courier->config;
 	int64_t now = usher_clock_ms();
+	int64_t progress = __atomic_load_n(&s->courier->progress_ms, __ATOMIC_RELAXED);
 	char text[128];
 
-	if (!s->ready && now - s->opened_ms > config->connect_timeout_ms + 500)
+	if (!s->ready && now - progress > config->connect_timeout_ms + CONNECT_SLACK_MS)
 	{
 		snprintf(text, sizeof(text), "NATS: no connection in %d ms", config->connect_timeout_ms);
 		(void) broken(s, SINK_LOST, "TIMEOUT", text);
@@ -191,7 +192,6 @@ nats_open(const UsherSinkContext *context, int64_t *position, UsherSinkResult *r
 	s->base.ops = &usher_sink_nats;
 	s->base.context = context;
 	s->base.fd = -1;
-	s->opened_ms = usher_clock_ms();
 	if (s != &no_memory)
 		s->courier = nats_courier_start(context, error, sizeof(error));
 	if (s->courier == NULL)

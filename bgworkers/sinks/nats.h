@@ -60,8 +60,14 @@ typedef struct NatsConfig
 	int64_t position; /* the cursor when the sink was opened */
 	int64_t in_flight;
 	int lanes;
-	bool replay;
+	int64_t replay;
 } NatsConfig;
+
+/* What a Nats-Msg-Id says of a message of this sink. */
+typedef struct NatsPlace
+{
+	int64_t position, replay;
+} NatsPlace;
 
 typedef enum NatsStage
 {
@@ -102,6 +108,7 @@ typedef struct NatsCourier
 	bool started, ended;
 	bool stop, sleeping, alone; /* alone: its sink is gone */
 	NatsStage stage;
+	int64_t progress_ms; /* atomic: when it last came on, while it connects */
 	UsherSinkResult result;
 	char code[64], text[512];
 	NatsMessages handed;
@@ -118,7 +125,7 @@ typedef struct NatsCourier
 	bool secure, want_write;
 	char *subjects[NATS_SUBJECTS_MAX]; /* of the stream */
 	int nsubjects;
-	int64_t *known; /* positions behind the cursor that the stream has, rising */
+	NatsPlace *known; /* behind the cursor, and in the stream; rising */
 	size_t nknown, known_size;
 
 	/* [number & (capacity - 1)]: done < number <= sent is on its way, NULL: answered */
@@ -136,6 +143,8 @@ nats_courier_start(const UsherSinkContext *context, char *error, size_t error_si
 extern void nats_courier_release(NatsCourier *c);
 extern void nats_courier_wake(NatsCourier *c);
 extern void nats_courier_stop(NatsCourier *c);
+/* It may take its time, and is not stuck. */
+extern void nats_courier_progress(NatsCourier *c);
 extern void nats_broken(NatsCourier *c, UsherSinkResult result, const char *code,
 						const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* With what libnats said last. */
@@ -175,14 +184,14 @@ typedef struct NatsRange
 } NatsRange;
 
 /* A message of this sink, only with its headers; false: stop. */
-typedef bool (*NatsSeen)(void *arg, natsMsg *message, int64_t position, bool replay);
+typedef bool (*NatsSeen)(void *arg, natsMsg *message, const NatsPlace *place);
 
 /* See to the stream: c->subjects, c->known. */
 extern bool nats_stream_prepare(NatsCourier *c, natsConnection *connection);
 extern natsStatus nats_stream_read(const NatsConfig *config, jsCtx *js, const NatsRange *range,
 								   NatsSeen seen, void *arg);
-extern bool
-nats_id_parse(const NatsConfig *config, const char *id, int64_t *position, bool *replay);
+extern bool nats_id_parse(const NatsConfig *config, const char *id, NatsPlace *place);
+extern int nats_place_compare(const void *a, const void *b);
 
 /* nats_verify.c */
 extern bool nats_verify(const UsherSinkContext *context, UsherVerifier *verifier, char *error,

@@ -147,7 +147,7 @@ nats_config_read(const UsherSinkContext *context, NatsConfig *config, char *erro
 	config->in_flight = usher_option_int(context, "", "in_flight", IN_FLIGHT);
 	config->position = context->position;
 	config->lanes = context->lanes > 0 ? context->lanes : 1;
-	config->replay = context->replay != 0;
+	config->replay = context->replay;
 	snprintf(config->id_prefix, sizeof(config->id_prefix), "%.80s.%d.", context->log_id,
 			 context->sink_id);
 	if (!stream_name_ok(stream))

@@ -85,6 +85,12 @@ nats_courier_wake(NatsCourier *c)
 	ring(c->wake_fd);
 }
 
+void
+nats_courier_progress(NatsCourier *c)
+{
+	__atomic_store_n(&c->progress_ms, usher_clock_ms(), __ATOMIC_RELAXED);
+}
+
 /* ---- endings ---- */
 
 void
@@ -341,6 +347,7 @@ nats_courier_start(const UsherSinkContext *context, char *error, size_t size)
 	}
 	c->references = 1;
 	c->socket = -1;
+	nats_courier_progress(c);
 	pthread_mutex_init(&c->lock, NULL);
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	c->told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

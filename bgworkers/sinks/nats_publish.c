@@ -203,16 +203,16 @@ add_attribute(natsMsg *out, const UsherAttribute *a)
 	return status;
 }
 
+/* A copy in the dead letters' subject: another message than the one it is a copy of. */
 static bool
-has_attribute(const UsherMessage *m, const char *name)
+is_copy(const UsherMessage *m)
 {
-	for (int i = 0; i < m->nattributes; i++)
-		if (strcmp(m->attributes[i].name, name) == 0)
+	for (int i = m->nattributes - 1; i >= 0 && m->replay != 0; i--)
+		if (strcmp(m->attributes[i].name, "errorcode") == 0)
 			return true;
 	return false;
 }
 
-/* A copy in the dead letters' subject is another message than the one it is a copy of. */
 static natsStatus
 add_id(const NatsCourier *c, natsMsg *out, const UsherMessage *m)
 {
@@ -221,7 +221,7 @@ add_id(const NatsCourier *c, natsMsg *out, const UsherMessage *m)
 
 	if (m->replay != 0)
 		len += snprintf(id + len, sizeof(id) - (size_t) len, ".r%" PRId64, m->replay);
-	if (m->replay != 0 && has_attribute(m, "errorcode"))
+	if (is_copy(m))
 		snprintf(id + len, sizeof(id) - (size_t) len, ".dlq");
 	return natsMsgHeader_Set(out, "Nats-Msg-Id", id);
 }
@@ -270,20 +270,12 @@ publish(NatsCourier *c, UsherMessage *m)
 }
 
 static bool
-is_known(const NatsCourier *c, int64_t position)
+is_known(const NatsCourier *c, const UsherMessage *m)
 {
-	size_t low = 0, high = c->nknown;
+	NatsPlace place = {m->position, m->replay};
 
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (c->known[middle] < position)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < c->nknown && c->known[low] == position;
+	return c->nknown > 0 && !is_copy(m) &&
+		   bsearch(&place, c->known, c->nknown, sizeof(NatsPlace), nats_place_compare) != NULL;
 }
 
 /* True: it is settled without the server. */
@@ -294,7 +286,7 @@ settled(NatsCourier *c, UsherMessage *m)
 
 	if (!nats_subject_ok(m->topic, m->topic_len))
 		answer(c, m, false, "INVALID_SUBJECT", "the topic cannot be a subject of NATS");
-	else if (m->replay == 0 && is_known(c, m->position))
+	else if (is_known(c, m))
 		answer(c, m, true, NULL, NULL);
 	else if (!stream_has_subject(c, m->topic))
 	{

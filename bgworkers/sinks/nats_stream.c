@@ -4,8 +4,8 @@
  *
  * The server forgets the ids of messages that are older than its duplicate
  * window.  An outage may be longer.  So before anything is sent, what the stream
- * has of this sink behind the cursor is read back, from its end, as far as this
- * sink can have got ahead of its cursor.
+ * has of this sink behind the cursor, and the server may have forgotten, is read
+ * back, as far as this sink can have got ahead of its cursor.
  */
 #include "sinks/nats.h"
 
@@ -98,30 +98,61 @@ note_subjects(NatsCourier *c, const jsStreamInfo *info)
 
 /* <log>.<sink>.<position>[.r<number>], and no copy for dead letters. */
 bool
-nats_id_parse(const NatsConfig *config, const char *id, int64_t *position, bool *replay)
+nats_id_parse(const NatsConfig *config, const char *id, NatsPlace *place)
 {
 	size_t len = strlen(config->id_prefix);
 	char *end;
 
 	if (strncmp(id, config->id_prefix, len) != 0)
 		return false;
-	*position = strtoll(id + len, &end, 10);
-	*replay = strncmp(end, ".r", 2) == 0;
-	if (*replay)
-		(void) strtoll(end + 2, &end, 10);
-	return *end == '\0' && *position > 0;
+	place->position = strtoll(id + len, &end, 10);
+	place->replay = 0;
+	if (strncmp(end, ".r", 2) == 0)
+		place->replay = strtoll(end + 2, &end, 10);
+	return *end == '\0' && place->position > 0;
 }
 
 static bool
-message_position(const NatsConfig *config, natsMsg *m, int64_t *position, bool *replay)
+message_place(const NatsConfig *config, natsMsg *m, NatsPlace *place)
 {
 	const char *id;
 
-	return natsMsgHeader_Get(m, "Nats-Msg-Id", &id) == NATS_OK &&
-		   nats_id_parse(config, id, position, replay);
+	return natsMsgHeader_Get(m, "Nats-Msg-Id", &id) == NATS_OK && nats_id_parse(config, id, place);
 }
 
-/* The messages of a page; the sequence of the last one, how many are behind it.  False: seen() said stop. */
+/* A consumer that takes nothing away; *state: what it begins with. */
+static natsStatus
+consume(const NatsConfig *config, jsCtx *js, const NatsRange *range,
+		natsSubscription **subscription, jsConsumerInfo **state)
+{
+	jsSubOptions options;
+	natsStatus status = jsSubOptions_Init(&options);
+
+	options.Stream = config->stream;
+	options.Config.AckPolicy = js_AckNone;
+	options.Config.HeadersOnly = true;
+	options.Config.DeliverPolicy = range->since_ns > 0 ? js_DeliverByStartTime
+													   : js_DeliverByStartSequence;
+	options.Config.OptStartTime = range->since_ns;
+	options.Config.OptStartSeq = range->since_ns > 0 ? 0 : range->first;
+	if (status == NATS_OK)
+		status = js_PullSubscribe(subscription, js, range->subject ? range->subject : ">", NULL,
+								  NULL, &options, NULL);
+	if (status == NATS_OK)
+		status = natsSubscription_GetConsumerInfo(state, *subscription, NULL, NULL);
+	return status;
+}
+
+static void
+consume_end(natsSubscription *subscription, jsConsumerInfo *state)
+{
+	jsConsumerInfo_Destroy(state);
+	if (subscription != NULL)
+		(void) natsSubscription_Unsubscribe(subscription); /* removes the consumer */
+	natsSubscription_Destroy(subscription);
+}
+
+/* The messages of a page; of the last one: its sequence, how many are behind it.  False: seen() said stop. */
 static bool
 take_page(const NatsConfig *config, natsMsgList *page, NatsSeen seen, void *arg, uint64_t *sequence,
 		  uint64_t *pending)
@@ -131,11 +162,10 @@ take_page(const NatsConfig *config, natsMsgList *page, NatsSeen seen, void *arg,
 
 	for (int i = 0; go_on && i < page->Count; i++)
 	{
-		int64_t position;
-		bool replay;
+		NatsPlace place;
 
-		if (message_position(config, page->Msgs[i], &position, &replay))
-			go_on = seen(arg, page->Msgs[i], position, replay);
+		if (message_place(config, page->Msgs[i], &place))
+			go_on = seen(arg, page->Msgs[i], &place);
 	}
 	if (page->Count > 0 && natsMsg_GetMetaData(&meta, page->Msgs[page->Count - 1]) == NATS_OK)
 	{
@@ -151,27 +181,12 @@ nats_stream_read(const NatsConfig *config, jsCtx *js, const NatsRange *range, Na
 				 void *arg)
 {
 	natsSubscription *subscription = NULL;
-	jsSubOptions options;
-	jsConsumerInfo *consumer = NULL;
-	uint64_t sequence = 0, pending = 0;
+	jsConsumerInfo *begin = NULL;
+	uint64_t sequence = 0, pending;
 	bool go_on = true;
-	natsStatus status = jsSubOptions_Init(&options);
+	natsStatus status = consume(config, js, range, &subscription, &begin);
 
-	options.Stream = config->stream;
-	options.Config.AckPolicy = js_AckNone;
-	options.Config.HeadersOnly = true;
-	options.Config.DeliverPolicy = range->since_ns > 0 ? js_DeliverByStartTime
-													   : js_DeliverByStartSequence;
-	options.Config.OptStartTime = range->since_ns;
-	options.Config.OptStartSeq = range->since_ns > 0 ? 0 : range->first;
-	if (status == NATS_OK)
-		status = js_PullSubscribe(&subscription, js, range->subject ? range->subject : ">", NULL,
-								  NULL, &options, NULL);
-	if (status == NATS_OK)
-		status = natsSubscription_GetConsumerInfo(&consumer, subscription, NULL, NULL);
-	if (status == NATS_OK)
-		pending = consumer->NumPending;
-	jsConsumerInfo_Destroy(consumer);
+	pending = status == NATS_OK ? begin->NumPending : 0;
 	while (status == NATS_OK && go_on && pending > 0 && sequence < range->last)
 	{
 		natsMsgList page = {0};
@@ -181,86 +196,127 @@ nats_stream_read(const NatsConfig *config, jsCtx *js, const NatsRange *range, Na
 		go_on = take_page(config, &page, seen, arg, &sequence, &pending);
 		natsMsgList_Destroy(&page);
 	}
-	if (subscription != NULL)
-		(void) natsSubscription_Unsubscribe(subscription); /* removes the consumer */
-	natsSubscription_Destroy(subscription);
+	consume_end(subscription, begin);
 	return status;
 }
 
+/* ---- what it has behind the cursor ---- */
+
+/* Of the same flow: the live one, what a seek repeats included, or this replay. */
 static bool
-note_known(void *arg, natsMsg *m, int64_t position, bool replay)
+is_of_flow(const NatsCourier *c, const NatsPlace *place)
+{
+	return c->config.replay != 0 ? place->replay == c->config.replay : place->replay <= 0;
+}
+
+static bool
+note_known(void *arg, natsMsg *m, const NatsPlace *place)
 {
 	NatsCourier *c = arg;
 
 	(void) m;
-	if (replay || position <= c->config.position)
+	nats_courier_progress(c);
+	if (!is_of_flow(c, place) || place->position <= c->config.position)
 		return true;
 	if (c->nknown == c->known_size)
 	{
 		size_t size = 2 * c->known_size + 1024;
-		int64_t *list = realloc(c->known, size * sizeof(int64_t));
+		NatsPlace *list = realloc(c->known, size * sizeof(NatsPlace));
 
 		if (list == NULL)
 			return false;
 		c->known = list;
 		c->known_size = size;
 	}
-	c->known[c->nknown++] = position;
+	c->known[c->nknown++] = *place;
 	return true;
 }
 
-static int
-compare_positions(const void *a, const void *b)
+int
+nats_place_compare(const void *a, const void *b)
 {
-	int64_t x = *(const int64_t *) a, y = *(const int64_t *) b;
+	const NatsPlace *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	if (x->position != y->position)
+		return x->position < y->position ? -1 : 1;
+	return (x->replay > y->replay) - (x->replay < y->replay);
 }
 
-/* Is everything of this sink behind the cursor stored behind this sequence? */
+/*
+ * The flow's message at this sequence, or one close behind (by = 1) or before it
+ * (by = -1), lies at or before the cursor: what lies further back does so, too.
+ */
 static bool
-begins_before(const NatsCourier *c, jsCtx *js, uint64_t sequence)
+lies_before(const NatsCourier *c, jsCtx *js, uint64_t sequence, int by)
 {
-	for (int i = 0; i < PROBES; i++)
+	for (int i = 0; i < PROBES && sequence > 0; i++, sequence += (uint64_t) by)
 	{
 		natsMsg *m = NULL;
-		int64_t position = 0;
-		bool replay = false, ours;
+		NatsPlace place;
+		bool ours;
 
-		if (js_GetMsg(&m, js, c->config.stream, sequence + (uint64_t) i, NULL, NULL) != NATS_OK)
+		if (js_GetMsg(&m, js, c->config.stream, sequence, NULL, NULL) != NATS_OK)
 			continue; /* deleted */
-		ours = message_position(&c->config, m, &position, &replay) && !replay;
+		ours = message_place(&c->config, m, &place) && is_of_flow(c, &place);
 		natsMsg_Destroy(m);
 		if (ours)
-			return position <= c->config.position;
+			return place.position <= c->config.position;
 	}
 	return false;
 }
 
-static bool
-read_window(NatsCourier *c, jsCtx *js, const jsStreamInfo *info)
+/* The last sequence that the server may have forgotten the id of.  Half a window is for clocks that differ. */
+static natsStatus
+forgotten_upto(const NatsCourier *c, jsCtx *js, const jsStreamInfo *info, uint64_t *sequence)
 {
-	const jsStreamState *state = &info->State;
-	uint64_t limit = (uint64_t) c->config.lanes * (uint64_t) (2 * c->config.in_flight + SLACK);
-	uint64_t step = c->config.lanes > 1 ? limit : STEP_FIRST;
-	NatsRange range = {.last = state->LastSeq, .first = state->FirstSeq};
+	natsSubscription *subscription = NULL;
+	jsConsumerInfo *begin = NULL;
+	NatsRange range = {.since_ns = nats_Now() * 1000000 - info->Config->Duplicates / 2};
+	natsStatus status = NATS_OK;
+
+	*sequence = info->State.LastSeq;
+	if (info->State.FirstTime >= range.since_ns)
+		*sequence = 0;
+	else if (info->State.LastTime >= range.since_ns)
+	{
+		status = consume(&c->config, js, &range, &subscription, &begin);
+		if (status == NATS_OK)
+			*sequence = begin->Delivered.Stream;
+		consume_end(subscription, begin);
+	}
+	return status;
+}
+
+static bool
+read_forgotten(NatsCourier *c, jsCtx *js, const jsStreamInfo *info)
+{
+	uint64_t limit = (uint64_t) c->config.lanes * (uint64_t) (c->config.in_flight + SLACK);
+	uint64_t step = c->config.lanes > 1 ? limit : STEP_FIRST, last = 0;
+	NatsRange range = {.first = info->State.FirstSeq};
 	natsStatus status;
 
 	/* A consumer may remove what it reads from a stream of another retention. */
-	if (c->config.replay || state->Msgs == 0 || info->Config->Retention != js_LimitsPolicy)
+	if (info->State.Msgs == 0 || info->Config->Retention != js_LimitsPolicy)
 		return true;
-	for (; state->LastSeq - state->FirstSeq > step; step *= STEP_FACTOR)
+	status = forgotten_upto(c, js, info, &last);
+	if (status == NATS_OK &&
+		(last < range.first || (c->config.lanes == 1 && lies_before(c, js, last, -1))))
+		return true;
+	for (; status == NATS_OK && last - info->State.FirstSeq > step; step *= STEP_FACTOR)
 	{
-		range.first = state->LastSeq - step;
-		if (step >= limit || begins_before(c, js, range.first))
+		if (step >= limit || lies_before(c, js, last - step, 1))
+		{
+			range.first = last - (step < limit ? step : limit);
 			break;
-		range.first = state->FirstSeq;
+		}
 	}
-	status = nats_stream_read(&c->config, js, &range, note_known, c);
+	range.last = last;
+	if (status == NATS_OK)
+		status = nats_stream_read(&c->config, js, &range, note_known, c);
 	if (status != NATS_OK)
 		return failed(c, "cannot read the end of the stream", status, 0);
 	if (c->nknown > 1)
-		qsort(c->known, c->nknown, sizeof(int64_t), compare_positions);
+		qsort(c->known, c->nknown, sizeof(NatsPlace), nats_place_compare);
 	return true;
 }
 
@@ -285,7 +341,7 @@ nats_stream_prepare(NatsCourier *c, natsConnection *connection)
 		ok = make_stream(c, js, &info);
 	else
 		ok = failed(c, "stream", status, err);
-	ok = ok && note_subjects(c, info) && read_window(c, js, info);
+	ok = ok && note_subjects(c, info) && read_forgotten(c, js, info);
 	jsStreamInfo_Destroy(info);
 	jsCtx_Destroy(js);
 	return ok;

@@ -81,7 +81,7 @@ compare_topics(const void *a, const void *b)
 }
 
 static bool
-tell_message(void *arg, natsMsg *m, int64_t position, bool replay)
+tell_message(void *arg, natsMsg *m, const NatsPlace *place)
 {
 	Reader *r = arg;
 	UsherVerifier *v = r->v;
@@ -89,25 +89,25 @@ tell_message(void *arg, natsMsg *m, int64_t position, bool replay)
 	const char **topic;
 	bool has_key;
 
-	if (position < v->from || position > v->to)
+	if (place->position < v->from || place->position > v->to)
 		return true;
 	topic = bsearch(&subject, r->topics, (size_t) v->ntopics, sizeof(char *), compare_topics);
 	if (topic == NULL)
 		return true;
 	has_key = natsMsgHeader_Get(m, "ce-partitionkey", &key) == NATS_OK;
 	return v->seen(v, *topic, -1, has_key ? r->key : NULL,
-				   has_key ? decode(key, r->key, KEY_MAX) : 0, position, replay);
+				   has_key ? decode(key, r->key, KEY_MAX) : 0, place->position, place->replay != 0);
 }
 
 /* ---- what is not there any more ---- */
 
 static bool
-first_position(void *arg, natsMsg *m, int64_t position, bool replay)
+first_position(void *arg, natsMsg *m, const NatsPlace *place)
 {
 	(void) m;
-	if (!replay)
-		((Reader *) arg)->first = position;
-	return replay;
+	if (place->replay == 0)
+		((Reader *) arg)->first = place->position;
+	return place->replay != 0;
 }
 
 static bool
