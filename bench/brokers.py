@@ -5,6 +5,7 @@
 # the log are made so that the relay's messages are those of test/integration/src/messages.h, which the native
 # producers send: equal topics, keys, headers and bodies, 150 bytes each, with 10,000 keys.
 import atexit
+import base64
 import json
 import os
 import re
@@ -172,7 +173,48 @@ class KafkaExactlyOnce(Kafka):
     transaction = 1000      # messages: a batch of the relay
 
 
-KINDS = {'redis': Redis, 'kafka': Kafka, 'kafka-eo': KafkaExactlyOnce}
+class Nats(Broker):
+    """All topics are subjects of one stream."""
+
+    kind = 'nats'
+    libraries = ['-lnats']
+    stream = 'BENCH'
+    reader = None
+
+    def config(self):
+        return {'url': f'nats://{self.address()}', 'stream': self.stream, 'source': SOURCE, **self.options}
+
+    def producer_settings(self):
+        # as long as a log's id, a sink's and the dots between
+        return [f'stream={self.stream}', f'id={"n" * 24}.1.']
+
+    def ask(self, question, **request):
+        """An answer of JetStream's API."""
+        if self.reader is None:
+            self.reader = self.cluster.dir / 'nats_reader'
+            subprocess.run(['cc', '-O2', '-o', self.reader, lib.ROOT / 'test/integration/src/nats_reader.c', '-lnats'], check=True)
+        done = subprocess.run([self.reader, f'nats://{self.address()}', 'request', '$JS.API.' + question,
+                               json.dumps(request) if request else ''], stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def prepare(self, topic):
+        self.ask(f'STREAM.CREATE.{self.stream}', name=self.stream, subjects=['*'], storage='file')
+
+    def discard(self, topic):
+        self.ask(f'STREAM.PURGE.{self.stream}', filter=topic)
+
+    def count(self, topic):
+        subjects = self.ask(f'STREAM.INFO.{self.stream}', subjects_filter=topic)['state'].get('subjects') or {}
+        return subjects.get(topic, 0)
+
+    def example(self, topic, position):
+        """The newest message: its headers and its body."""
+        message = self.ask(f'STREAM.MSG.GET.{self.stream}', last_by_subj=topic)['message']
+        headers = base64.b64decode(message['hdrs']).decode().split('\r\n')[1:]
+        return {**dict(line.split(': ', 1) for line in headers if line), 'body': base64.b64decode(message['data']).decode()}
+
+
+KINDS = {'redis': Redis, 'nats': Nats, 'kafka': Kafka, 'kafka-eo': KafkaExactlyOnce}
 
 
 def compile_messages(cluster, name, libraries):

@@ -119,9 +119,17 @@ up_extension() {
 }
 
 up_main() {
-	local bin
+	local bin with=()
 
-	[ $# -eq 0 ] || fail "up takes no arguments"
+	case ${1:-} in
+		"") read -ra with <<<"$(up_state_get with)" ;;
+		--with)
+			[ $# -eq 2 ] || fail "--with needs a list of brokers: ${brokers_known// /,}"
+			read -ra with <<<"$(brokers_parse "$2")"
+			[ ${#with[@]} -gt 0 ] || exit 1
+			;;
+		*) fail "up knows only --with" ;;
+	esac
 	# shellcheck disable=SC2086
 	packages_need $packages_up
 	step "building"
@@ -136,7 +144,10 @@ up_main() {
 	up_start
 	up_environment
 	up_extension
+	brokers_start "${with[@]}"
 	up_import
+	brokers_report "${with[@]}"
+	up_hints
 }
 
 # The main job: package changelogs go in while a second session follows.
@@ -165,7 +176,6 @@ up_import() {
 	fi
 	cat "$work/follow.log"
 	"$python" "$examples/report.py" --commits "$work/commits" --waits "$work/waits"
-	up_hints
 }
 
 up_hints() {
@@ -196,6 +206,7 @@ down_main() {
 	# Any pg_ctl of this major version can stop the server.
 	[ -x "$bin/pg_ctl" ] || bin=$pg_home/bin
 	cluster_stop "$state" "$bin" || fail "the server does not stop"
+	brokers_stop $purge
 	if [ $purge = yes ]; then
 		rm -rf "$state/data" "$state/run" "$state/settings" "$state/password" "$state/pgpass" \
 			"$state/server.log"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# test/integration/house.sh: ./dev up, down and psql, on directories of their own.
+# test/integration/house.sh: ./dev up, down and psql, on directories of their own, with and without brokers.
 #
 # Builds afresh, so it also shows that a first build works.  Prints TAP lines.
 
@@ -56,6 +56,10 @@ connect() {
 		>/dev/null 2>>"$work/out"
 }
 
+# 1234567 as the report writes it.
+count() { printf "%'d" "$1" | sed ':a;s/^\([0-9]\+\)\([0-9]\{3\}\)/\1,\2/;ta'; }
+broker_serves() { (: <"/dev/tcp/127.0.0.1/$(setting "$1_port")") 2>/dev/null; }
+
 shown_commands() {
 	local line
 
@@ -91,8 +95,14 @@ expect "down on a stopped cluster" dev down
 expect "up after down" dev up
 expect "the events are still there" test "$(value "SELECT count(*) FROM usher.events")" = "$events"
 expect "the log is sound" test "$(value "SELECT bool_and(ok) FROM usher.check()")" = t
+expect "a broker that nobody knows is an error" eval '! dev up --with redis,rabbit && says "no broker \"rabbit\""'
+expect "up with brokers" dev up --with redis,nats
+expect "Redis has the log" says "in redis +$(count "$events") +messages.* 0 missing, 0 twice"
+expect "NATS has the log" says "in nats +$(count "$events") +messages.* 0 missing, 0 twice"
+expect "down stops brokers, too" eval 'dev down && ! broker_serves redis && ! broker_serves nats'
+expect "up remembers them" eval 'dev up && broker_serves redis && says "in nats .* 0 missing, 0 twice"'
 expect "down with the data" dev down --purge
-expect "nothing of the data is left" eval '! test -e "$work/state/data"'
+expect "nothing of the data is left" eval '! test -e "$work/state/data" && ! test -e "$work/state/servers/nats-"*/data'
 expect "an unknown command is an error" eval '! dev nonsense'
 expect "an unknown test is an error" eval '! dev test nonsense && says "there is no test"'
 exit $status
