@@ -119,14 +119,14 @@ up_extension() {
 }
 
 up_main() {
-	local bin with=()
+	local bin list with=()
 
 	case ${1:-} in
 		"") read -ra with <<<"$(up_state_get with)" ;;
 		--with)
 			[ $# -eq 2 ] || fail "--with needs a list of brokers: ${brokers_known// /,}"
-			read -ra with <<<"$(brokers_parse "$2")"
-			[ ${#with[@]} -gt 0 ] || exit 1
+			list=$(brokers_parse "$2") || exit 1
+			read -ra with <<<"$list"
 			;;
 		*) fail "up knows only --with" ;;
 	esac
