@@ -137,8 +137,14 @@ SELECT count(*) FROM usher.watches;
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'watched.orders'::regclass;
 SELECT usher.stable_position() AS start \gset
 
--- reads
+-- a transaction cannot have more changes than events
 SELECT usher.watch('watched.orders');
+SET usher.max_transaction_events = 10;
+SELECT pg_temp.try('INSERT INTO watched.orders SELECT n FROM generate_series(100, 110) n RETURNING id');
+SELECT pg_temp.try('INSERT INTO watched.orders SELECT n FROM generate_series(100, 109) n RETURNING id');
+RESET usher.max_transaction_events;
+SELECT usher.stable_position() AS start \gset
+-- reads
 SELECT usher.record_read('watched.orders', '5') = (SELECT id FROM usher.pending_events()) AS id;
 SELECT usher.record_read('watched.orders', '{"id": "6"}') IS NOT NULL, usher.record_read('watched.orders', '[7]') IS NOT NULL;
 SELECT * FROM pg_temp.seen(:start);
