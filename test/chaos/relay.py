@@ -29,7 +29,7 @@ ROUNDS_SHORT = ("stall", "postmaster async", "broker", "seek", "deaf", "worker",
                 "foreign", "block")
 ROUNDS_FULL = {"broker": 5, "postmaster": 3, "postmaster async": 2, "worker": 10, "pause": 4, "seek": 2, "replay": 3, "cut": 4,
                "slow": 2, "stall": 2, "deaf": 3, "worker killed": 1, "foreign": 2, "block": 2}
-RECOVERY_SECONDS_MAX = 60
+RECOVERY_SECONDS_MAX = 90
 BACKOFF = {"backoff_ms": 20, "backoff_max_ms": 400}
 
 # position → what must be in the brokers
@@ -447,18 +447,21 @@ class Chaos:
 
 
 def main():
-    options = lib.arguments("The relay, and everything around it broken.", kind=(str, None, "redis, kafka, once, nats (all)"),
+    options = lib.arguments("The relay, and everything around it broken.",
+                            kind=(str, None, "redis, kafka, once, nats, one after the other; redis+nats: beside each other (all)"),
                             events=(int, None, "how many (200000, --short: 5000)"),
                             rounds=(str, None, "what happens, in this order: " + ", ".join(sorted(ROUNDS_FULL))))
-    kinds = options.kind.split(",") if options.kind else ["redis", "kafka", "once", "nats"]
+    groups = (options.kind or ("redis+kafka+once+nats" if options.short else "redis,kafka,once,nats")).split(",")
     events = options.events or (EVENTS_SHORT if options.short else EVENTS_FULL)
-    if options.short:
-        rounds = options.rounds.split(",") if options.rounds else ROUNDS_SHORT
-        lib.main([("relay to " + ", ".join(kinds), lambda: Chaos(kinds, events, True).run(rounds))], 240)
-    rounds = [kind for kind, count in ROUNDS_FULL.items() for _ in range(count)]
-    random.shuffle(rounds)
-    rounds = options.rounds.split(",") if options.rounds else rounds
-    lib.main([("relay to " + kind, lambda kind=kind: Chaos([kind], events, False).run(rounds)) for kind in kinds], 1000)
+    rounds = list(ROUNDS_SHORT)
+    if not options.short:
+        rounds = [kind for kind, count in ROUNDS_FULL.items() for _ in range(count)]
+        random.shuffle(rounds)
+    if options.rounds:
+        rounds = options.rounds.split(",")
+    lib.main([("relay to " + group.replace("+", ", "),
+               lambda group=group: Chaos(group.split("+"), events, options.short).run(rounds)) for group in groups],
+             240 if options.short else 1150)
 
 
 if __name__ == "__main__":
