@@ -198,6 +198,12 @@ look_at_config(Relay *r)
 	{
 		drain(r, STOP_MS);
 		relay_close_sink(r);
+		if (r->worker
+				.done) /* blocked by what came in; with the change another worker tries again */
+		{
+			relay_config_free(config);
+			return false;
+		}
 		config = raise_repeat(r, config);
 	}
 	adopt_config(r, config);
