@@ -31,6 +31,7 @@ ROUNDS_SHORT = ("stall", "postmaster async", "broker", "seek", "deaf", "worker",
 ROUNDS_FULL = {"broker": 5, "postmaster": 3, "postmaster async": 2, "worker": 10, "pause": 4, "seek": 2, "replay": 3, "cut": 4,
                "slow": 2, "stall": 2, "deaf": 3, "worker killed": 1, "foreign": 2, "block": 2}
 RECOVERY_SECONDS_MAX = 90
+SERVERS = {"redis": brokers.Redis, "kafka": brokers.Kafka, "once": brokers.Kafka, "nats": brokers.Nats}
 BACKOFF = {"backoff_ms": 20, "backoff_max_ms": 400}
 
 # position → what must be in the brokers
@@ -135,11 +136,13 @@ class Chaos:
         self.short = short
         base = lib.work_directory()
         os.chmod(base, 0o755)
+        self.servers = {}
+        starting = self.start_servers({SERVERS[kind] for kind in kinds}, base)
         self.cluster = lib.Cluster(base, conf={
             "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "64MB", "max_worker_processes": "48",
             "usher.partition_size": str(max(events // 3, 1000))}).initdb().start().create()
         self.cluster.rows("SELECT usher.create_tenant('other')")
-        self.servers = {}
+        load.join(starting, brokers.SERVER_SECONDS_MAX)
         self.sinks = [self.make_sink(kind) for kind in kinds]
         self.durable, self.asynchronous = load.Gate(), load.Gate()
         self.durable.stop = self.asynchronous.stop = threading.Event()
@@ -167,16 +170,18 @@ class Chaos:
         self.own.settle("acked")
         self.own.disconnect()
 
-    def server(self, kind):
-        if kind.KIND not in self.servers:
-            self.servers[kind.KIND] = kind(self.cluster.base)
-        return self.servers[kind.KIND]
+    def start_servers(self, kinds, base):
+        """While the database is made; returns the threads that are at it."""
+        def start(kind):
+            self.servers[kind.KIND] = kind(base)
+        return [load.thread(start, kind) for kind in kinds]
 
     def make_sink(self, kind):
-        sink = {"redis": lambda: Sink("redis", self.server(brokers.Redis), True),
-                "kafka": lambda: Sink("kafka", self.server(brokers.Kafka), False, "{type[0]}"),
-                "nats": lambda: Sink("nats", self.server(brokers.Nats), True),
-                "once": lambda: Sink("once", self.server(brokers.Kafka), True, "{type[0]}", exactly_once=True)}[kind]()
+        server = self.servers.get(SERVERS[kind].KIND)
+        ensure(server, "the server for %s did not start" % kind)
+        route = "{topic}" if kind in ("redis", "nats") else "{type[0]}"     # few topics: kcat reads one at a time
+        config = {"exactly_once": True} if kind == "once" else {}
+        sink = Sink(kind, server, kind != "kafka", route, **config)
         text = ", ".join('"%s": %s' % (name, str(value).lower() if isinstance(value, (bool, int)) else '"%s"' % value)
                          for name, value in sink.config.items())
         with contextlib.closing(self.cluster.connect()) as connection:
