@@ -186,7 +186,7 @@ class Nats(Broker):
 
     def producer_settings(self):
         # as long as a log's id, a sink's and the dots between
-        return [f'stream={self.stream}', f'id={"n" * 24}.1.']
+        return [f'stream={self.stream}', f'id={"n" * 31}.1.']
 
     def ask(self, question, **request):
         """An answer of JetStream's API."""

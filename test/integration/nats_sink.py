@@ -299,9 +299,11 @@ def test_rejected():
 def test_not_permitted():
     limited = Nats("limited", """authorization { users = [
         { user: admin, password: secret }
-        { user: relay, password: secret, permissions: { publish: ["drive.t", "$JS.API.>"], subscribe: ["_INBOX.>"] } }
+        { user: relay, password: secret, permissions: { publish: ["drive.t", "$JS.API.STREAM.INFO.DRIVE",
+          "$JS.API.STREAM.MSG.GET.DRIVE", "$JS.API.CONSUMER.*.DRIVE", "$JS.API.CONSUMER.*.DRIVE.>",
+          "$JS.API.CONSUMER.MSG.NEXT.DRIVE.>"], subscribe: ["_INBOX.>"] } }
         { user: blind, password: secret, permissions: { publish: ["drive.t"], subscribe: ["_INBOX.>"] } } ] }\n""", "admin:secret@")
-    limited.clear()
+    limited.clear(duplicate_window=100_000_000)
     url = "url=nats://relay@" + limited.address
     result = drive(*options(url, "password=secret", "--count", 3000, "--special", "10:topic=drive.forbidden",
                             "--special", "2000:topic=drive.forbidden", "--special", "2001:topic=drive.other"))
@@ -309,6 +311,11 @@ def test_not_permitted():
     ensure(rejections(result) == [(10, "NOT_PERMITTED"), (2000, "NOT_PERMITTED"), (2001, "NOT_PERMITTED")],
            "rejections: %s" % rejections(result))
     ensure("drive.forbidden" in result["rejections"][0]["text"], "the text is %s" % result["rejections"][0])
+    time.sleep(0.5)     # the window must pass
+    ensure_done(drive(*options(url, "password=secret", "--count", 100, "--special", "10:topic=drive.forbidden")),
+                duplicates=99, rejected=1)
+    back = drive(*options(url, "password=secret", "--verify", "1:3000"))
+    ensure_done(back, missing=3, duplicates=0)
     ensure_complete(3000, limited.messages(), without=[10, 2000, 2001])
     loss = refused(*options("url=nats://blind@" + limited.address, "password=secret", "connect_timeout_ms=500"))
     ensure(not loss["blocked"], "without a permission to ask: %s" % loss)
