@@ -120,7 +120,7 @@ class Cluster:
         os.chmod(self.dir, 0o755)
         atexit.register(self.remove)
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: sys.exit(1))
+            signal.signal(number, end)
         self._run('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8')
         lines = [f"{name} = '{value}'" for name, value in self.settings.items()]
         lines += [f'port = {self.port}', f"unix_socket_directories = '{self.dir}'"]
@@ -224,6 +224,13 @@ class Cluster:
             except (OSError, ValueError):
                 pass                                # ended meanwhile
         return total
+
+
+def end(*_):
+    """Clean up at once, however often we are told."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def free_port():
