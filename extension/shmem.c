@@ -103,6 +103,7 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].subscriptions_generation, 0);
 			pg_atomic_init_u32(&s->dbs[i].handler_watcher, 0);
 			pg_atomic_init_u64(&s->dbs[i].idle_handlers, 0);
+			pg_atomic_init_u32(&s->dbs[i].cursor_numbers_known, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
 		for (int i = 0; i < s->nrelays; i++)

@@ -54,6 +54,7 @@ typedef struct UsherDb
 	pg_atomic_uint32 subscriptions_generation; /* counts changes of subscriptions and handlers */
 	pg_atomic_uint32 handler_watcher; /* number of its entry, from 1; 0: nobody watches the log */
 	pg_atomic_uint64 idle_handlers; /* a bit for each entry whose worker sleeps */
+	pg_atomic_uint32 cursor_numbers_known; /* numbers are above those in the tables */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
 	pg_atomic_uint64 counters[USHER_COUNTERS];

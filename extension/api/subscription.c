@@ -11,12 +11,14 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -25,6 +27,9 @@
 #define SELECT_WAIT_MAX_MS 5000
 #define POLL_MAX           10000 /* events */
 #define ERROR_TEXT_MAX     8192
+#define POLL_MS_MAX        1000 /* then one that found nothing yet returns, to keep what it skipped */
+#define BUSY_LOOK_MS       2 /* others are at work at the partitions: look again, */
+#define BUSY_LOOK_MS_MAX   128 /* less and less often */
 #define DELIVERY_NATTS     (3 + USHER_EVENT_NATTS)
 
 static UsherSubscription *
@@ -97,27 +102,44 @@ time_left(TimestampTz deadline, TimestampTz next_at)
 	return Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
 }
 
+/* Again, with what the subscription is now. */
+static int
+poll_again(UsherPoll *poll, const text *name)
+{
+	AcceptInvalidationMessages();
+	poll->subscription = usher_subscription_find(name);
+	return usher_poll_once(poll);
+}
+
 static void
-poll_and_wait(UsherPoll *poll, TimestampTz deadline)
+poll_and_wait(UsherPoll *poll, const text *name, TimestampTz deadline)
 {
 	const UsherSubscription *s = poll->subscription;
 	UsherDb *db = usher_db();
+	long busy_ms = BUSY_LOOK_MS;
 
 	usher_follow_begin(db, s->tenant_id, s->pattern, s->id);
 	PG_TRY();
 	{
 		for (;;)
 		{
-			AcceptInvalidationMessages();
-			if (usher_poll_once(poll) > 0 || GetCurrentTimestamp() >= deadline)
+			long left;
+
+			if (poll_again(poll, name) > 0 || GetCurrentTimestamp() >= deadline)
 				break;
 			if (poll->more)
 			{
 				CHECK_FOR_INTERRUPTS();
 				continue;
 			}
+			left = time_left(deadline, poll->next_at);
+			if (poll->busy)
+			{
+				left = Min(left, busy_ms);
+				busy_ms = Min(busy_ms * 2, BUSY_LOOK_MS_MAX);
+			}
 			usher_follow_examined(db, poll->examined);
-			usher_wait_sleep(time_left(deadline, poll->next_at));
+			usher_wait_sleep(left);
 		}
 	}
 	PG_FINALLY();
@@ -125,6 +147,13 @@ poll_and_wait(UsherPoll *poll, TimestampTz deadline)
 		usher_follow_end();
 	}
 	PG_END_TRY();
+}
+
+static void
+check_writable(const char *command)
+{
+	PreventCommandIfReadOnly(command);
+	PreventCommandDuringRecovery(command);
 }
 
 /* (subscription, max, wait, member, ack) */
@@ -135,7 +164,9 @@ usher_poll(PG_FUNCTION_ARGS)
 	Output output;
 	UsherPoll poll = {.subscription = subscription_argument(fcinfo), .deliver = deliver};
 	int64 wait_ms = Min(Max(interval_ms(fcinfo, 2, "wait"), 0), SELECT_WAIT_MAX_MS);
+	TimestampTz start = GetCurrentTimestamp();
 
+	check_writable("usher.poll()");
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1 || PG_GETARG_INT32(1) > POLL_MAX)
 		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 						errmsg("max must be between 1 and %d", POLL_MAX)));
@@ -150,10 +181,13 @@ usher_poll(PG_FUNCTION_ARGS)
 										   ALLOCSET_DEFAULT_SIZES);
 	if (!PG_ARGISNULL(4))
 		usher_subscription_ack(poll.subscription, PG_GETARG_INT64(4), PG_INT64_MAX);
-	while (usher_poll_once(&poll) == 0 && poll.more)
+	(void) usher_cursor_begin(PG_INT64_MAX, 0, NULL); /* a transaction that cannot loses nothing */
+	usher_leases_give_up(poll.subscription, poll.member);
+	while (usher_poll_once(&poll) == 0 && poll.more &&
+		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), POLL_MS_MAX))
 		CHECK_FOR_INTERRUPTS();
 	if (poll.delivered == 0 && wait_ms > 0)
-		poll_and_wait(&poll, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms));
+		poll_and_wait(&poll, PG_GETARG_TEXT_PP(0), TimestampTzPlusMilliseconds(start, wait_ms));
 	return (Datum) 0;
 }
 
@@ -162,22 +196,28 @@ wait_ready(const text *name, TimestampTz deadline)
 {
 	UsherSubscription *s = usher_subscription_find(name);
 	UsherDb *db = usher_db();
-	volatile bool ready = false;
-	int64 examined = 0;
+	UsherReady ready = {.cursors = palloc0(s->partitions * sizeof(int64))};
+	int32 id = s->id;
+	volatile bool result = false;
+	MemoryContext look = AllocSetContextCreate(CurrentMemoryContext, "usher look",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(look);
 
 	usher_follow_begin(db, s->tenant_id, s->pattern, s->id);
 	PG_TRY();
 	{
 		for (;;)
 		{
-			TimestampTz next_at;
-
+			MemoryContextReset(look);
 			AcceptInvalidationMessages();
-			ready = usher_poll_ready(s, &examined, &next_at);
-			if (ready || GetCurrentTimestamp() >= deadline)
+			s = usher_subscription_find(name);
+			if (s->id != id)
+				break; /* dropped and made again: another one */
+			result = usher_poll_ready(s, &ready);
+			if (result || GetCurrentTimestamp() >= deadline)
 				break;
-			usher_follow_examined(db, examined);
-			usher_wait_sleep(time_left(deadline, next_at));
+			usher_follow_examined(db, ready.examined);
+			usher_wait_sleep(time_left(deadline, ready.next_at));
 		}
 	}
 	PG_FINALLY();
@@ -185,7 +225,9 @@ wait_ready(const text *name, TimestampTz deadline)
 		usher_follow_end();
 	}
 	PG_END_TRY();
-	return ready;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(look);
+	return result;
 }
 
 /* CALL usher.wait_for_delivery(subscription, timeout, INOUT ready): commits first, holds no snapshot. */
@@ -229,6 +271,7 @@ usher_ack(PG_FUNCTION_ARGS)
 	UsherSubscription *s = subscription_argument(fcinfo);
 	int64 lease = bigint_argument(fcinfo, 1, "lease");
 
+	check_writable("usher.ack()");
 	usher_subscription_ack(s, lease, PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT64(2));
 	PG_RETURN_VOID();
 }
@@ -244,6 +287,10 @@ usher_nack(PG_FUNCTION_ARGS)
 	text *error = PG_ARGISNULL(3) ? cstring_to_text("") : PG_GETARG_TEXT_PP(3);
 	int len = Min(VARSIZE_ANY_EXHDR(error), ERROR_TEXT_MAX);
 
+	check_writable("usher.nack()");
+	if (position < 1)
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
+						errmsg("a position cannot be less than 1")));
 	len = pg_mbcliplen(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error), len);
 	usher_subscription_nack(s, lease, position, pnstrdup(VARDATA_ANY(error), len),
 							interval_ms(fcinfo, 4, "retry_after"));
@@ -308,6 +355,16 @@ usher_subscription_start(PG_FUNCTION_ARGS)
 	usher_subscription_cursors_set(s, s->partitions, partitions, positions);
 	usher_leases_revoke(s->id);
 	usher_subscriptions_changed_at_commit(usher_db());
+	usher_pollers_wake_at_commit(s);
+	PG_RETURN_VOID();
+}
+
+/* (subscription_id): whoever waits looks again when this transaction has committed. */
+PG_FUNCTION_INFO_V1(usher_wake_subscription);
+Datum
+usher_wake_subscription(PG_FUNCTION_ARGS)
+{
+	usher_pollers_wake_at_commit(own_subscription(fcinfo));
 	PG_RETURN_VOID();
 }
 
@@ -317,8 +374,34 @@ Datum
 usher_lease_held(PG_FUNCTION_ARGS)
 {
 	UsherSubscription s = {.id = PG_GETARG_INT32(0)};
+	int64 lease, upto;
 
-	PG_RETURN_BOOL(usher_lease_holds(&s, PG_GETARG_INT64(1), PG_GETARG_INT32(2)));
+	PG_RETURN_BOOL(usher_lease_of(&s, PG_GETARG_INT32(2), &lease, &upto) &&
+				   lease == PG_GETARG_INT64(1));
+}
+
+/* (subscription_id, filter): returns the number of the replay. */
+PG_FUNCTION_INFO_V1(usher_replay_of_subscription);
+Datum
+usher_replay_of_subscription(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr plan;
+	UsherSubscription *s = own_subscription(fcinfo);
+	Oid types[] = {INT4OID, JSONBOID};
+	Datum values[] = {Int32GetDatum(s->id), PG_GETARG_DATUM(1)};
+	UsherOwner owner;
+	bool isnull;
+	int64 replay;
+
+	/* what is parked for a partition is the matter of who holds its lock */
+	for (int i = 0; i < s->partitions; i++)
+		(void) usher_partition_lock(s->id, i, true);
+	usher_owner_begin(&owner);
+	usher_owner_run(&plan, "SELECT usher.park_dead_letters($1, $2)", 2, types, values, NULL);
+	replay = DatumGetInt64(usher_owner_column(0, 1, &isnull));
+	usher_owner_end(&owner);
+	usher_pollers_wake_at_commit(s);
+	PG_RETURN_INT64(replay);
 }
 
 static Datum

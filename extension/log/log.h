@@ -326,6 +326,8 @@ extern void usher_read_category(int32 tenant_id, text *category, int64 after, in
 								UsherVisit visit, void *arg);
 extern void usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64 max,
 							  bool backwards, UsherVisit visit, void *arg);
+extern void usher_look_stream(int32 tenant_id, text *stream, int64 from_version, UsherVisit visit,
+							  void *arg);
 extern int64 usher_oldest_position(int32 tenant_id, const text *category);
 extern int64 usher_cursor_begin(int64 after, int32 tenant_id, const text *category);
 extern TimestampTz usher_newest_recorded_at(void);

@@ -413,6 +413,17 @@ usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64
 		(void) visit_pending(tenant_id, stream, from, before, false, &s);
 }
 
+/* For a look at what the log has of a stream from a version on, whatever its limits hide. */
+void
+usher_look_stream(int32 tenant_id, text *stream, int64 from_version, UsherVisit visit, void *arg)
+{
+	StreamVisit s = {PG_INT64_MAX, DT_NOBEGIN, visit, arg};
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) visit_committed(tenant_id, stream, from_version, PG_INT64_MAX, false, &s);
+	PopActiveSnapshot();
+}
+
 /* ---- where a cursor may start ---- */
 
 enum

@@ -120,12 +120,43 @@ cursors_find(Cursors *c, int32 subscription_id, int partition, int64 *position)
 	return number >= 0;
 }
 
+/*
+ * Once after a start of the server: numbers go on above those that are there,
+ * should the clock have been put back, or the tables come from elsewhere.
+ */
+static void
+numbers_know(UsherDb *db)
+{
+	int64 newest = 0;
+
+	if (pg_atomic_read_u32(&db->cursor_numbers_known))
+		return;
+	for (int i = 0; i < 2; i++)
+	{
+		Relation rel = table_open(relation_oid(tables[i]), AccessShareLock);
+		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+		bool isnull;
+
+		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+			newest = Max(newest, DatumGetInt64(slot_getattr(slot, CURSOR_NUMBER, &isnull)));
+		table_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+		UnregisterSnapshot(snapshot);
+		table_close(rel, AccessShareLock);
+	}
+	usher_lease_next_above(newest);
+	pg_atomic_write_u32(&db->cursor_numbers_known, 1);
+}
+
 /* What is committed now, and what this transaction did. */
 void
 usher_subscription_cursors(int32 subscription_id, int n, const int *partitions, int64 *positions)
 {
 	Cursors c;
 
+	numbers_know(usher_db());
 	cursors_open(&c);
 	for (int i = 0; i < n; i++)
 		if (!cursors_find(&c, subscription_id, partitions[i], &positions[i]))
@@ -144,8 +175,10 @@ usher_subscription_cursors_set(const UsherSubscription *subscription, int n, con
 	int table = pg_atomic_read_u32(&db->cursor_table) & 1;
 	Relation rel = table_open(relation_oid(tables[table]), RowExclusiveLock);
 	CatalogIndexState state = CatalogOpenIndexes(rel);
-	int64 number = usher_lease_next();
+	int64 number;
 
+	numbers_know(db);
+	number = usher_lease_next();
 	for (int i = 0; i < n; i++)
 	{
 		Datum values[CURSOR_NATTS] = {
@@ -161,7 +194,9 @@ usher_subscription_cursors_set(const UsherSubscription *subscription, int n, con
 		heap_freetuple(tuple);
 	}
 	CatalogCloseIndexes(state);
-	table_close(rel, RowExclusiveLock);
+	table_close(
+		rel,
+		NoLock); /* to the end of the transaction: or else it is emptied before our rows show */
 	CommandCounterIncrement();
 	if (pg_atomic_add_fetch_u32(&db->cursor_rows, n) >= USHER_CURSOR_ROWS)
 		usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));

@@ -8,7 +8,10 @@
  * server ends all leases.
  *
  * What a transaction does to leases takes effect at its end: what it took is
- * given back when it aborts, what it acknowledged when it commits.
+ * given back when it aborts, what it acknowledged when it commits.  Who waits
+ * for partitions is woken behind that, when the transaction's locks are gone.
+ *
+ * lease_lock is held for short looks; waiter_lock may be taken under it.
  */
 #include "subscription/subscription.h"
 
@@ -18,6 +21,7 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 typedef struct LeaseKey
 {
@@ -32,6 +36,8 @@ typedef struct Lease
 	uint32 procno; /* of the session that holds it; USHER_NO_PROC: a named member does */
 	int64 lease; /* 0: given back */
 	uint64 member;
+	int partitions; /* that were taken under this lease; fewer are left: it is lost */
+	bool parked; /* something of parked keys may be under it */
 	int64 from, upto;
 	TimestampTz until; /* DT_NOEND: as long as the session */
 	TimestampTz taken_at;
@@ -50,7 +56,8 @@ typedef struct Change
 		TAKEN,
 		ENDED,
 		MOVED,
-		FAILED /* an event of it */
+		FAILED, /* an event of it */
+		WAKE
 	} kind;
 	int64 upto; /* of a moved one */
 	int partition, series; /* of a failed event */
@@ -60,12 +67,14 @@ typedef struct Change
 static HTAB *leases;
 static Change *changes;
 static int nchanges, changes_size;
+static int
+	nwakes; /* the first of the changes, once these are done: whose pollers are to be woken */
 static bool exit_registered;
 
 Size
 usher_leases_size(void)
 {
-	return hash_estimate_size(usher_max_leases, sizeof(Lease));
+	return add_size(hash_estimate_size(usher_max_leases, sizeof(Lease)), usher_members_size());
 }
 
 void
@@ -75,12 +84,24 @@ usher_leases_init(void)
 
 	leases = ShmemInitHash("pg_usher leases", usher_max_leases, usher_max_leases, &lease,
 						   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	usher_members_init();
 }
 
 int64
 usher_lease_next(void)
 {
 	return (int64) pg_atomic_add_fetch_u64(&usher_shared->last_lease, 1);
+}
+
+/* From now on they are greater than this: a clock may have been put back, a dump come from elsewhere. */
+void
+usher_lease_next_above(int64 number)
+{
+	uint64 last = pg_atomic_read_u64(&usher_shared->last_lease);
+
+	while (last < (uint64) number &&
+		   !pg_atomic_compare_exchange_u64(&usher_shared->last_lease, &last, (uint64) number))
+		;
 }
 
 /* ---- leases ---- */
@@ -121,6 +142,27 @@ usher_lease_is_free(const UsherSubscription *subscription, int partition)
 	return result;
 }
 
+/* The free partitions; *expires: when the first of the others may come free by itself, 0: none. */
+int
+usher_leases_free(const UsherSubscription *subscription, int *partitions, TimestampTz *expires)
+{
+	int n = 0;
+
+	*expires = 0;
+	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
+	for (int p = 0; p < subscription->partitions; p++)
+	{
+		const Lease *l = find_lease(subscription, p);
+
+		if (is_free(l))
+			partitions[n++] = p;
+		else if (!TIMESTAMP_IS_NOEND(l->until) && (*expires == 0 || l->until < *expires))
+			*expires = l->until;
+	}
+	LWLockRelease(usher_shared->lease_lock);
+	return n;
+}
+
 static void
 wake_pollers(int32 subscription_id)
 {
@@ -130,8 +172,12 @@ wake_pollers(int32 subscription_id)
 		return;
 	LWLockAcquire(s->waiter_lock, LW_SHARED);
 	for (uint32 i = 0; i < pg_atomic_read_u32(&s->nwaiters); i++)
-		if (s->slots[s->waiters[i]].subscription_id == subscription_id)
+	{
+		UsherSlot *waiter = &s->slots[s->waiters[i]];
+
+		if (waiter->subscription_id == subscription_id && waiter->db->dboid == MyDatabaseId)
 			usher_poke_proc(s->waiters[i]);
+	}
 	LWLockRelease(s->waiter_lock);
 }
 
@@ -153,6 +199,15 @@ leases_exit(int code, Datum arg)
 			wake_pollers(subscription_id);
 		}
 	LWLockRelease(usher_shared->lease_lock);
+}
+
+/* Behind the abort of an open transaction: whoever is woken finds its locks gone. */
+void
+usher_lease_exit_register(void)
+{
+	if (!exit_registered)
+		on_shmem_exit(leases_exit, (Datum) 0);
+	exit_registered = true;
 }
 
 static Change *
@@ -186,72 +241,73 @@ remove_free(void)
 			hash_search(leases, &l->key, HASH_REMOVE, NULL);
 }
 
-/* False: somebody else has it.  The caller holds the partition's lock. */
-bool
-usher_lease_take(const UsherSubscription *subscription, int partition, int64 lease, uint64 member,
-				 int64 from, int64 upto, const UsherKinds *kinds)
+static void
+take(const UsherSubscription *subscription, const UsherLeased *leased, const Lease *template)
 {
-	LeaseKey key = {MyDatabaseId, subscription->id, partition};
-	Lease *l;
-	bool taken = false;
+	LeaseKey key = {MyDatabaseId, subscription->id, leased->partition};
+	Lease *l = find_lease(subscription, leased->partition);
 
-	if (!exit_registered)
-	{
-		before_shmem_exit(leases_exit, (Datum) 0);
-		exit_registered = true;
-	}
-	if (nchanges == 0 || changes[nchanges - 1].lease != lease)
-		(void) note(subscription, lease, TAKEN, 0);
-	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	l = find_lease(subscription, partition);
-	if (is_free(l))
-	{
-		if (l == NULL && hash_get_num_entries(leases) >= usher_max_leases)
-			remove_free();
-		l = hash_search(leases, &key, HASH_ENTER_NULL, NULL);
-		if (l != NULL)
-		{
-			l->lease = lease;
-			l->procno = usher_member_is_session(member) ? (uint32) usher_my_procno()
-														: USHER_NO_PROC;
-			l->member = member;
-			l->from = from;
-			l->upto = upto;
-			l->kinds = *kinds;
-			l->taken_at = GetCurrentTimestamp();
-			l->until = usher_member_is_session(member)
-						   ? DT_NOEND
-						   : TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														 subscription->lease_ms);
-			taken = true;
-		}
-	}
-	LWLockRelease(usher_shared->lease_lock);
+	Ensure(is_free(l), "a partition is leased twice");
+	if (l == NULL && hash_get_num_entries(leases) >= usher_max_leases)
+		remove_free();
+	l = hash_search(leases, &key, HASH_ENTER_NULL, NULL);
 	if (l == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("more than %d partitions are leased", usher_max_leases),
 						errhint("Raise usher.max_leases and restart the server.")));
-	return taken;
+	*l = *template;
+	l->key = key;
+	l->from = leased->from;
+	l->upto = leased->upto;
+	l->kinds = leased->kinds;
 }
 
+/* The caller holds the partitions' locks and has seen that they are free. */
 void
-usher_lease_lost(const UsherSubscription *subscription, int64 lease)
+usher_lease_take(const UsherSubscription *subscription, int64 lease, uint64 member, int n,
+				 const UsherLeased *leased, bool parked)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_USHER_LEASE_LOST),
-		 errmsg("lease %lld of subscription \"%s\" is not held any more", (long long) lease,
-				subscription->name),
-		 errhint("Its time was over, or it was acknowledged; poll again. What was done with its "
-				 "events must be rolled back.")));
+	Lease template = {
+		.procno = usher_member_is_session(member) ? (uint32) usher_my_procno() : USHER_NO_PROC,
+		.lease = lease,
+		.member = member,
+		.partitions = n,
+		.parked = parked,
+		.taken_at = GetCurrentTimestamp(),
+		.until = usher_member_is_session(member)
+					 ? DT_NOEND
+					 : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), subscription->lease_ms),
+	};
+
+	usher_lease_exit_register();
+	(void) note(subscription, lease, TAKEN, 0); /* first: an error gives back what was taken */
+	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+		take(subscription, &leased[i], &template);
+	LWLockRelease(usher_shared->lease_lock);
 }
 
-/* The partitions of a lease that is still held; 0: it is lost. */
-int
-usher_lease_partitions(const UsherSubscription *subscription, int64 lease, UsherLeased *leased)
+/* Up to where this transaction acknowledged a part of it. */
+static int64
+moved_here(int64 lease)
 {
-	int n = 0;
+	int64 upto = 0;
 
+	for (int i = 0; i < nchanges; i++)
+		if (changes[i].kind == MOVED && changes[i].lease == lease)
+			upto = Max(upto, changes[i].upto);
+	return upto;
+}
+
+/* The partitions of a lease that is held, all of them; 0: it is lost. */
+int
+usher_lease_partitions(const UsherSubscription *subscription, int64 lease, UsherLeased *leased,
+					   bool *parked)
+{
+	int64 moved = moved_here(lease);
+	int n = 0, taken = 0;
+
+	*parked = false;
 	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
 	for (int p = 0; p < subscription->partitions; p++)
 	{
@@ -259,26 +315,31 @@ usher_lease_partitions(const UsherSubscription *subscription, int64 lease, Usher
 
 		if (l != NULL && l->lease == lease && !is_free(l))
 		{
+			taken = l->partitions;
+			*parked |= l->parked;
 			leased[n].partition = p;
-			leased[n].from = l->from;
+			leased[n].from = Max(l->from, moved);
+			leased[n].kinds.n = 0;
 			leased[n++].upto = l->upto;
 		}
 	}
 	LWLockRelease(usher_shared->lease_lock);
-	return n;
+	return n == taken ? n : 0;
 }
 
-bool
-usher_lease_holds(const UsherSubscription *subscription, int64 lease, int partition)
+/* Its acknowledgement must look at the parked keys.  At once, whatever becomes of the transaction. */
+void
+usher_lease_has_parked(const UsherSubscription *subscription, int64 lease)
 {
-	Lease *l;
-	bool result;
+	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
+	for (int p = 0; p < subscription->partitions; p++)
+	{
+		Lease *l = find_lease(subscription, p);
 
-	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
-	l = find_lease(subscription, partition);
-	result = l != NULL && l->lease == lease && !is_free(l);
+		if (l != NULL && l->lease == lease)
+			l->parked = true;
+	}
 	LWLockRelease(usher_shared->lease_lock);
-	return result;
 }
 
 /* What is out of a partition, false: nothing. */
@@ -302,6 +363,7 @@ bool
 usher_lease_extend(const UsherSubscription *subscription, int64 lease, int64 ms)
 {
 	bool held = false;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	for (int p = 0; p < subscription->partitions; p++)
@@ -312,7 +374,7 @@ usher_lease_extend(const UsherSubscription *subscription, int64 lease, int64 ms)
 			continue;
 		held = true;
 		if (!TIMESTAMP_IS_NOEND(l->until))
-			l->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+			l->until = until;
 	}
 	LWLockRelease(usher_shared->lease_lock);
 	return held;
@@ -340,6 +402,37 @@ usher_lease_failed_at_commit(const UsherSubscription *subscription, int64 lease,
 	change->partition = partition;
 	change->series = series;
 	change->outcome = outcome;
+}
+
+/* A seek, or what was paused goes on: who waits looks again. */
+void
+usher_pollers_wake_at_commit(const UsherSubscription *subscription)
+{
+	(void) note(subscription, 0, WAKE, 0);
+}
+
+/*
+ * The member asks for more: what it has and did not acknowledge, it has given
+ * up (it rolled back, or was started again), and is to be delivered again.
+ */
+void
+usher_leases_give_up(const UsherSubscription *subscription, uint64 member)
+{
+	bool any = false;
+
+	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
+	for (int p = 0; p < subscription->partitions; p++)
+	{
+		Lease *l = find_lease(subscription, p);
+
+		if (l == NULL || l->member != member || ended_here(l->lease))
+			continue;
+		hash_search(leases, &l->key, HASH_REMOVE, NULL);
+		any = true;
+	}
+	LWLockRelease(usher_shared->lease_lock);
+	if (any)
+		usher_pollers_wake_at_commit(subscription);
 }
 
 /* A seek: whoever holds one finds it lost. */
@@ -408,10 +501,11 @@ count_failed(const Change *change)
 		}
 }
 
-static void
+/* Returns whether partitions came free. */
+static bool
 apply(const Change *change)
 {
-	bool end = change->kind == TAKEN || change->kind == ENDED;
+	bool any = false;
 
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	if (change->kind == FAILED)
@@ -424,17 +518,19 @@ apply(const Change *change)
 
 		if (l == NULL)
 			continue;
-		if (end)
+		if (change->kind == MOVED)
+			l->from = Max(l->from, change->upto);
+		else
+		{
 			hash_search(leases, &l->key, HASH_REMOVE, NULL);
-		else if (l->from < change->upto)
-			l->from = change->upto;
+			any = true;
+		}
 	}
 	LWLockRelease(usher_shared->lease_lock);
-	if (end)
-		wake_pollers(change->subscription_id);
+	return any;
 }
 
-/* Allocates nothing and raises nothing. */
+/* Allocates nothing and raises nothing.  The transaction's locks are still held: nobody is woken yet. */
 static void
 xact_callback(XactEvent event, void *arg)
 {
@@ -442,10 +538,28 @@ xact_callback(XactEvent event, void *arg)
 
 	if (nchanges == 0 || !(committed || event == XACT_EVENT_ABORT))
 		return;
+	nwakes = 0;
 	for (int i = 0; i < nchanges; i++)
-		if (committed ? changes[i].kind != TAKEN : changes[i].kind == TAKEN)
-			apply(&changes[i]);
+	{
+		Change change = changes[i];
+		bool wake = change.kind == WAKE;
+
+		if (!wake && committed == (change.kind != TAKEN))
+			wake = apply(&change);
+		if (wake && (nwakes == 0 || changes[nwakes - 1].subscription_id != change.subscription_id))
+			changes[nwakes++] = change;
+	}
 	nchanges = 0;
+}
+
+static void
+release_callback(ResourceReleasePhase phase, bool committed, bool top_level, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !top_level)
+		return;
+	for (int i = 0; i < nwakes; i++)
+		wake_pollers(changes[i].subscription_id);
+	nwakes = 0;
 }
 
 static void
@@ -461,9 +575,10 @@ subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId par
 
 		if (c->subid == mine && event == SUBXACT_EVENT_ABORT_SUB)
 		{
-			if (c->kind == TAKEN)
-				apply(c);
-			continue;
+			if (c->kind == TAKEN && apply(c))
+				c->kind = WAKE;
+			if (c->kind != WAKE)
+				continue;
 		}
 		if (c->subid == mine)
 			c->subid = parent;
@@ -477,4 +592,5 @@ usher_lease_callbacks(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
+	RegisterResourceReleaseCallback(release_callback, NULL);
 }

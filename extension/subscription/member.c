@@ -1,9 +1,11 @@
 /*
  * extension/subscription/member.c
- *	  Who polls which subscription: in shared memory, under lease_lock.
+ *	  Who polls a subscription: in shared memory, so that the partitions are
+ *	  shared evenly.
  *
- * A member is a session, or has a name; its partitions are its share of the
- * subscription's, among those who have polled within the time of a lease.
+ * A member is a session, or has a name.  It counts as long as it polled within
+ * the time of a lease; a session until it ends at the longest.  lease_lock
+ * protects the table.
  */
 #include "subscription/subscription.h"
 
@@ -65,7 +67,7 @@ usher_member_is_session(uint64 member)
 	return member >> 63 != 0;
 }
 
-/* A session ends.  Call with the lock held. */
+/* Call with the lock held. */
 void
 usher_member_forget(uint64 member)
 {
@@ -110,6 +112,7 @@ usher_member_seen(const UsherSubscription *subscription, uint64 member)
 	Members *m;
 	int n;
 
+	usher_lease_exit_register();
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	members_make_room(now);
 	m = hash_search(members, &key, HASH_ENTER_NULL, &found);

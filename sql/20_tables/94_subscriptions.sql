@@ -40,6 +40,8 @@ CREATE TABLE usher.parked_keys (
     partition       integer NOT NULL,
     key             text COLLATE "C" NOT NULL,
     position        bigint NOT NULL,
+    failed          bigint,
+    version         bigint NOT NULL DEFAULT 0,
     attempts        integer NOT NULL,
     next_at         timestamptz NOT NULL,
     held            boolean NOT NULL DEFAULT false,
@@ -47,8 +49,9 @@ CREATE TABLE usher.parked_keys (
     first_failure   timestamptz NOT NULL DEFAULT now(),
     lease           bigint,
     lease_upto      bigint,
+    lease_version   bigint,
     lease_done      boolean,
     PRIMARY KEY (subscription_id, partition, key)
-);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE usher.parked_keys IS
-'Keys of which an event failed: from position on their events are delivered apart from the others, after next_at, until they have caught up. key: s: and a stream, k: and the key of published events, d: and the position of a dead letter that is tried again. attempts: failed ones at position; 0: it catches up. held: waits for a decision about its dead letter. lease, lease_upto: delivered up to there under this lease; lease_done: with that it has caught up.';
+'Keys of which an event failed: from position on their events are delivered apart from the others, until they have caught up. key: s: and a stream, k: and the key of published events, d: and the position of a dead letter that is tried again. failed: the event that failed (null: the key catches up), attempts times, and is tried again after next_at; what lies before it was delivered with it and is not acknowledged. held: it waits for a decision about its dead letter. version: of an event of the stream at or before position (0: not known). lease, lease_upto, lease_version: delivered up to there under this lease; lease_done: with that it has caught up.';

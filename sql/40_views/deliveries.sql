@@ -28,20 +28,20 @@ CREATE VIEW usher.deliveries WITH (security_invoker = true) AS
     UNION ALL
     -- keys that are parked: the event that failed, and those that wait behind it; of streams, then of published events
     SELECT w.subscription, w.partition, w.position, w.stream, w.version, w.id, w.type, w.topic, w.key,
-           CASE WHEN k.lease = w.lease AND w.position <= k.lease_upto THEN 'processing' ELSE 'pending' END,
-           CASE WHEN w.position = k.position THEN k.attempts ELSE 0 END, CASE WHEN w.position = k.position THEN k.error END,
+           CASE WHEN k.lease = w.lease AND w.position <= CASE WHEN k.lease_done THEN greatest(k.lease_upto, w.delivered) ELSE k.lease_upto END THEN 'processing' ELSE 'pending' END,
+           CASE WHEN w.position = k.failed THEN k.attempts ELSE 0 END, CASE WHEN w.position = k.failed THEN k.error END,
            CASE WHEN NOT k.held THEN k.next_at END,
-           CASE WHEN k.lease = w.lease AND w.position <= k.lease_upto THEN w.lease END, w.recorded_at
+           CASE WHEN k.lease = w.lease AND w.position <= CASE WHEN k.lease_done THEN greatest(k.lease_upto, w.delivered) ELSE k.lease_upto END THEN w.lease END, w.recorded_at
     FROM usher.parked_keys k
     JOIN usher.wanted_events w ON w.subscription_id = k.subscription_id AND w.stream = substr(k.key, 3) AND w.position >= k.position
     WHERE k.key LIKE 's:%'
       AND NOT EXISTS (SELECT FROM usher.dead_letters d WHERE d.subscription_id = w.subscription_id AND d.position = w.position)
     UNION ALL
     SELECT w.subscription, w.partition, w.position, w.stream, w.version, w.id, w.type, w.topic, w.key,
-           CASE WHEN k.lease = w.lease AND w.position <= k.lease_upto THEN 'processing' ELSE 'pending' END,
-           CASE WHEN w.position = k.position THEN k.attempts ELSE 0 END, CASE WHEN w.position = k.position THEN k.error END,
+           CASE WHEN k.lease = w.lease AND w.position <= CASE WHEN k.lease_done THEN greatest(k.lease_upto, w.delivered) ELSE k.lease_upto END THEN 'processing' ELSE 'pending' END,
+           CASE WHEN w.position = k.failed THEN k.attempts ELSE 0 END, CASE WHEN w.position = k.failed THEN k.error END,
            CASE WHEN NOT k.held THEN k.next_at END,
-           CASE WHEN k.lease = w.lease AND w.position <= k.lease_upto THEN w.lease END, w.recorded_at
+           CASE WHEN k.lease = w.lease AND w.position <= CASE WHEN k.lease_done THEN greatest(k.lease_upto, w.delivered) ELSE k.lease_upto END THEN w.lease END, w.recorded_at
     FROM usher.parked_keys k
     JOIN usher.wanted_events w ON w.subscription_id = k.subscription_id AND w.parked_key = k.key AND w.position >= k.position
     WHERE k.key LIKE 'k:%'
@@ -60,7 +60,7 @@ CREATE VIEW usher.deliveries WITH (security_invoker = true) AS
     LEFT JOIN usher.log e ON e.position = d.position
     LEFT JOIN LATERAL (
         SELECT k.key, k.partition, k.lease, k.next_at FROM usher.parked_keys k
-        WHERE k.subscription_id = d.subscription_id AND k.position = d.position AND NOT k.held
+        WHERE k.subscription_id = d.subscription_id AND k.failed = d.position AND NOT k.held
           AND (k.key = 'd:' || d.position OR k.key = CASE WHEN e.stream IS NOT NULL THEN 's:' || e.stream ELSE 'k:' || coalesce(e.key, '') END)
         LIMIT 1) k ON true;
 COMMENT ON VIEW usher.deliveries IS

@@ -24,3 +24,8 @@ BEGIN
 END
 $$;
 CREATE POLICY tenant ON usher.tenants FOR SELECT USING (tenant_id = (SELECT usher.current_tenant()));
+-- What a subscription had replayed is its tenant's to see; what a sink has not delivered is not a writer's to delete.
+CREATE POLICY tenant ON usher.replays FOR SELECT
+    USING (subscription_id IN (SELECT s.subscription_id FROM usher.subscriptions s WHERE s.tenant_id = (SELECT usher.current_tenant())));
+CREATE POLICY subscription ON usher.dead_letters AS RESTRICTIVE FOR DELETE
+    USING (subscription_id IS NOT NULL AND tenant_id = (SELECT usher.current_tenant()));

@@ -7,7 +7,7 @@ REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA usher FROM PUBLIC;
 GRANT SELECT ON usher.log, usher.stream_registry, usher.stream_limits, usher.tenants,
     usher.events, usher.streams, usher.log_partitions,
     usher.dead_letters, usher.sink_status, usher.replay_status,
-    usher.subscriptions, usher.parked_keys, usher.subscription_status,
+    usher.subscriptions, usher.parked_keys, usher.replays, usher.subscription_status,
     usher.wanted_events, usher.deliveries, usher.projections, usher.handlers, usher.handler_status TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.read_stream, usher.read_category, usher.read, usher.read_page, usher.last_event, usher.event_by_id,
@@ -34,11 +34,15 @@ GRANT EXECUTE ON FUNCTION usher.watched_columns TO usher_reader;
 GRANT EXECUTE ON FUNCTION
     usher.subscribe, usher.unsubscribe, usher.pause_subscription, usher.resume_subscription, usher.seek_subscription,
     usher.seek_subscription_time, usher.poll, usher.ack, usher.nack, usher.extend, usher.skip_dead_letter,
-    usher.retry_dead_letters, usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name,
+    usher.replay_dead_letters, usher.replay_subscription_dead_letters, usher.replay_of_subscription, usher.wake_subscription,
+    usher.subscription_named, usher.subscription_start, usher.start_position, usher.check_name,
     usher.handle, usher.unhandle, usher.check_function, usher.option_integer
     TO usher_writer;
 GRANT EXECUTE ON PROCEDURE usher.wait_for_delivery TO usher_writer;
-GRANT INSERT, UPDATE, DELETE ON usher.subscriptions, usher.handlers, usher.parked_keys TO usher_writer;
+GRANT INSERT, DELETE ON usher.subscriptions TO usher_writer;
+GRANT UPDATE (pattern, paused) ON usher.subscriptions TO usher_writer;
+GRANT INSERT, UPDATE, DELETE ON usher.handlers TO usher_writer;
+GRANT UPDATE, DELETE ON usher.parked_keys TO usher_writer;
 GRANT DELETE ON usher.dead_letters TO usher_writer;
 GRANT USAGE ON SEQUENCE usher.subscriptions_subscription_id_seq TO usher_writer;
 
@@ -51,7 +55,7 @@ GRANT SELECT, INSERT ON usher.replays TO usher_admin;
 GRANT SELECT (sink_id, name), INSERT, UPDATE, DELETE ON usher.sink_secrets TO usher_admin;
 GRANT SELECT, INSERT ON usher.removal_requests TO usher_admin;
 GRANT SELECT ON usher.idempotency_keys TO usher_admin;
-GRANT SELECT ON usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
+GRANT SELECT ON usher.subscription_cursors_a, usher.subscription_cursors_b, usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
 GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projection_id_seq TO usher_admin;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;

@@ -29,7 +29,7 @@ SELECT is_empty($$SELECT relname FROM tables WHERE relispartition AND EXISTS (SE
 -- numbers of every tenant, for who watches the server, and no events.)
 SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply_retention()',
     'usher.set_cursor(integer,integer,bigint)', 'usher.cursor_position(integer,integer)', 'usher.drop_cursor()', 'usher.delete_sink_parts()', 'usher.delete_handler()',
-    'usher.replay_dead_letters(text,jsonb)', 'usher.purge_dead_letters(text,jsonb)', 'usher.cancel_replay(bigint)',
+    'usher.delete_subscription_parts()', 'usher.replay_sink_dead_letters(text,jsonb)', 'usher.purge_dead_letters(text,jsonb)', 'usher.cancel_replay(bigint)',
     'usher.memory_messages(text,text,bigint,integer)', 'usher.verify_sink(text,bigint,bigint)',
     'usher.sink_status_list()', 'usher.replay_status_list()', 'usher.metrics()'], 'no other function runs with its owner''s rights');
 

@@ -58,10 +58,24 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('explain_route', 'sink text, type text, stream text, data jsonb DEFAULT ''{}''::jsonb, metadata jsonb DEFAULT ''{}''::jsonb, published_topic text DEFAULT NULL::text, published_key text DEFAULT NULL::text, OUT route_id bigint, OUT topic text, OUT key text, OUT reason text', 'record', 'stable'),
     ('replay', 'sink text, from_position bigint, to_position bigint, pattern text DEFAULT ''**''::text', 'bigint', 'volatile'),
     ('cancel_replay', 'replay_id bigint', 'void', 'volatile'),
-    ('replay_dead_letters', 'sink text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
+    ('replay_dead_letters', 'name text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
+    ('replay_sink_dead_letters', 'sink text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
     ('purge_dead_letters', 'sink text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
     ('memory_messages', 'sink text, topic text DEFAULT NULL::text, after bigint DEFAULT 0, max integer DEFAULT 1000', 'SETOF usher.memory_message', 'volatile'),
     ('verify_sink', 'name text, from_position bigint DEFAULT NULL::bigint, to_position bigint DEFAULT NULL::bigint', 'TABLE(problem text, "position" bigint, topic text, detail text)', 'volatile'),
+    -- subscriptions
+    ('subscribe', 'name text, pattern text DEFAULT ''*''::text, from_position bigint DEFAULT NULL::bigint, partitions integer DEFAULT 8, options jsonb DEFAULT ''{}''::jsonb', 'void', 'volatile'),
+    ('unsubscribe', 'name text', 'void', 'volatile'),
+    ('pause_subscription', 'name text', 'void', 'volatile'),
+    ('resume_subscription', 'name text', 'void', 'volatile'),
+    ('seek_subscription', 'name text, "position" bigint', 'void', 'volatile'),
+    ('seek_subscription_time', 'name text, at timestamp with time zone', 'bigint', 'volatile'),
+    ('poll', 'subscription text, max integer DEFAULT 100, wait interval DEFAULT ''00:00:00''::interval, member text DEFAULT NULL::text, ack bigint DEFAULT NULL::bigint', 'SETOF usher.delivery', 'volatile'),
+    ('ack', 'subscription text, lease bigint, up_to bigint DEFAULT NULL::bigint', 'void', 'volatile'),
+    ('nack', 'subscription text, lease bigint, "position" bigint, error text DEFAULT NULL::text, retry_after interval DEFAULT NULL::interval', 'void', 'volatile'),
+    ('extend', 'subscription text, lease bigint, "interval" interval DEFAULT NULL::interval', 'void', 'volatile'),
+    ('skip_dead_letter', 'subscription text, "position" bigint', 'void', 'volatile'),
+    ('replay_subscription_dead_letters', 'subscription text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
     -- idempotency keys
     ('once', 'key text, fingerprint bytea, ttl interval DEFAULT ''24:00:00''::interval, wait boolean DEFAULT true, OUT fresh boolean, OUT response jsonb', 'record', 'volatile'),
     ('once_done', 'key text, response jsonb', 'void', 'volatile'),
@@ -83,6 +97,7 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
 INSERT INTO interface (name, arguments, kind) VALUES
     ('wait_for', 'IN after bigint, IN timeout interval, IN pattern text, INOUT stable bigint', 'p'),
+    ('wait_for_delivery', 'IN subscription text, IN timeout interval, INOUT ready boolean DEFAULT NULL::boolean', 'p'),
     ('rebuild', 'IN name text', 'p'),
     ('watch_snapshot', 'IN "table" regclass, IN batch integer DEFAULT 1000', 'p');
 CREATE TEMPORARY TABLE settings (name text, value text, context text);
@@ -99,7 +114,7 @@ INSERT INTO settings VALUES
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
-    + (SELECT count(*)::int FROM settings) + 28);
+    + (SELECT count(*)::int FROM settings) + 33);
 
 SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
                  ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
@@ -138,11 +153,22 @@ SELECT has_view('usher', 'log_partitions', 'view usher.log_partitions exists');
 
 SELECT has_view('usher', 'watches', 'view usher.watches exists');
 SELECT columns_are('usher', 'watches', ARRAY['table', 'operations', 'key', 'columns', 'enabled', 'triggers']);
-SELECT has_view('usher', 'sink_status', 'view usher.sink_status exists');
-SELECT has_view('usher', 'replay_status', 'view usher.replay_status exists');
-SELECT columns_are('usher', 'replay_status', ARRAY['replay_id', 'sink', 'kind', 'from_position', 'to_position', 'pattern', 'state', 'position', 'replayed', 'failed', 'skipped', 'error', 'created_at', 'ended_at']);
 SELECT has_view('usher', 'deliveries', 'view usher.deliveries exists');
 SELECT columns_are('usher', 'deliveries', ARRAY['subscription', 'partition', 'position', 'stream', 'version', 'id', 'type', 'topic', 'key', 'status', 'retry_count', 'error', 'next_attempt_at', 'lease', 'recorded_at']);
+SELECT has_composite('usher', 'delivery', 'type usher.delivery exists');
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.delivery'::regclass AND a.attnum > 0),
+          'lease bigint, partition integer, attempt integer, ' ||
+          (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.event'::regclass AND a.attnum > 0),
+          'attributes of usher.delivery: the lease''s, then those of an event');
+SELECT has_view('usher', 'subscription_status', 'view usher.subscription_status exists');
+SELECT columns_are('usher', 'subscription_status', ARRAY['subscription', 'paused', 'partition', 'position', 'lag_events', 'lag_seconds', 'lease', 'delivered_up_to', 'parked_keys', 'held_keys', 'blocked']);
+SELECT columns_are('usher', 'dead_letters', ARRAY['dead_letter_id', 'tenant_id', 'sink_id', 'subscription_id', 'position', 'type', 'topic', 'partition', 'key', 'envelope', 'error_code', 'error', 'attempts', 'first_failure', 'last_failure', 'replay_id']);
+
+SELECT has_view('usher', 'sink_status', 'view usher.sink_status exists');
+SELECT has_view('usher', 'replay_status', 'view usher.replay_status exists');
+SELECT columns_are('usher', 'replay_status', ARRAY['replay_id', 'sink', 'kind', 'from_position', 'to_position', 'pattern', 'state', 'position', 'replayed', 'failed', 'skipped', 'error', 'created_at', 'ended_at', 'subscription']);
 
 -- roles
 SELECT has_role('usher_reader');

@@ -41,7 +41,7 @@ SELECT * FROM pg_temp.seen(:base) WHERE stream = 'dl-1';
 SELECT position - :base AS n, retry_count, error FROM usher.deliveries WHERE subscription = 'dl' AND status = 'failed';
 
 -- tried again by hand
-SELECT usher.retry_dead_letters('dl');
+SELECT usher.replay_dead_letters('dl') > 0 AS replayed;
 SELECT * FROM pg_temp.seen(:base) WHERE stream = 'dl-1';
 SELECT max(lease) AS lease FROM usher.poll('dl', 1, member => 'm') \gset
 SELECT * FROM pg_temp.seen(:base) WHERE stream = 'dl-1';
@@ -68,7 +68,7 @@ SELECT usher.subscribe('dl apart', 'dl.made', :base, 4, '{"max_attempts": 1, "st
 SELECT lease FROM usher.poll('dl apart') \gset
 SELECT usher.nack('dl apart', :lease, :base + 3, 'no'), usher.ack('dl apart', :lease);
 SELECT position - :base AS n, status, retry_count, error, lease IS NOT NULL AS leased FROM usher.deliveries WHERE subscription = 'dl apart';
-SELECT usher.retry_dead_letters('dl apart');
+SELECT usher.replay_dead_letters('dl apart') > 0 AS replayed;
 SELECT position - :base AS n, status, retry_count, error, lease IS NOT NULL AS leased FROM usher.deliveries WHERE subscription = 'dl apart';
 SELECT lease FROM usher.poll('dl apart') \gset
 SELECT position - :base AS n, status, retry_count, error, lease IS NOT NULL AS leased FROM usher.deliveries WHERE subscription = 'dl apart';

@@ -8,6 +8,7 @@ DECLARE
 BEGIN
     UPDATE usher.subscriptions s SET paused = false WHERE s.subscription_id = found.subscription_id;
     UPDATE usher.handlers h SET restored = false WHERE h.subscription_id = found.subscription_id;
+    PERFORM usher.wake_subscription(found.subscription_id);
 END
 $$;
 COMMENT ON FUNCTION usher.resume_subscription IS

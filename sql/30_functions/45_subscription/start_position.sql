@@ -9,6 +9,8 @@ DECLARE
 BEGIN
     IF start_position."position" IS NULL THEN
         RETURN stable;
+    ELSIF start_position."position" < 0 THEN
+        RAISE EXCEPTION 'a position cannot be negative' USING ERRCODE = 'US018';
     ELSIF start_position."position" = 0 THEN
         RETURN oldest - 1;
     ELSIF start_position."position" < oldest - 1 THEN

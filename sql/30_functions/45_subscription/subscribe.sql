@@ -21,6 +21,13 @@ BEGIN
         RAISE EXCEPTION 'unknown option "%" of a subscription', wrong
             USING ERRCODE = 'US018', HINT = format('Options are %s.', array_to_string(known, ', '));
     END IF;
+    FOR wrong IN SELECT o.key FROM jsonb_each(subscribe.options) o
+                 WHERE jsonb_typeof(o.value) NOT IN ('null', CASE WHEN o.key IN ('max_attempts', 'max_parked_keys') THEN 'number' ELSE 'string' END) LOOP
+        RAISE EXCEPTION 'option "%" of a subscription is of the wrong kind', wrong
+            USING ERRCODE = 'US018', HINT = 'Counts are numbers; names and times are strings, as "30 s".';
+    END LOOP;
+    PERFORM usher.check_name(o.value, o.key) FROM jsonb_each_text(subscribe.options) o
+    WHERE o.key IN ('category', 'stream') AND o.value IS NOT NULL;
     IF coalesce(subscribe.options ->> 'on_dead', 'continue') NOT IN ('continue', 'hold') THEN
         RAISE EXCEPTION 'on_dead must be "continue" or "hold"' USING ERRCODE = 'US018';
     END IF;

@@ -6,7 +6,14 @@ AS $$
     SELECT min(c.position)
     FROM (SELECT h.position FROM usher.holds h
           UNION ALL
-          SELECT usher.cursor_position(l.sink_id, l.lane) FROM usher.sink_lanes l) c
+          SELECT usher.cursor_position(l.sink_id, l.lane) FROM usher.sink_lanes l
+          UNION ALL
+          (SELECT DISTINCT ON (a.subscription_id, a.partition) a.position
+           FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) a
+           JOIN usher.subscriptions s USING (subscription_id)
+           ORDER BY a.subscription_id, a.partition, a.number DESC)
+          UNION ALL
+          SELECT p.position - 1 FROM usher.parked_keys p) c
 $$;
 COMMENT ON FUNCTION usher.least_cursor IS
-'Internal: the position that retention must not pass, of cursors of usher.hold and of sinks, also paused ones; null when there is none.';
+'Internal: the position that retention must not pass, of cursors of usher.hold, of sinks and of subscriptions with their parked keys, also paused ones; null when there is none.';

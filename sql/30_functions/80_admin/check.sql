@@ -82,7 +82,7 @@ BEGIN
     SELECT count(*), min(p.what) INTO n, example
     FROM (SELECT l.sink_id, format('lane %s of sink %s', l.lane, l.sink_id) AS what FROM usher.sink_lanes l
           UNION ALL SELECT r.sink_id, format('route %s', r.route_id) FROM usher.routes r
-          UNION ALL SELECT r.sink_id, format('replay %s', r.replay_id) FROM usher.replays r
+          UNION ALL SELECT r.sink_id, format('replay %s', r.replay_id) FROM usher.replays r WHERE r.sink_id IS NOT NULL
           UNION ALL SELECT d.sink_id, format('dead letter %s', d.dead_letter_id) FROM usher.dead_letters d WHERE d.sink_id IS NOT NULL) p
     WHERE NOT EXISTS (SELECT FROM usher.sinks s WHERE s.sink_id = p.sink_id);
     RETURN QUERY SELECT 'every part of a sink belongs to one that exists', n = 0, format('%s do not%s', n, coalesce(', first ' || example, ''));
@@ -93,6 +93,31 @@ BEGIN
        OR EXISTS (SELECT FROM usher.sink_lanes l WHERE l.sink_id = s.sink_id
                   AND (usher.cursor_position(l.sink_id, l.lane) > usher.stable_position() OR to_regclass(usher.cursor_name(l.sink_id, l.lane)) IS NULL));
     RETURN QUERY SELECT 'every lane has a cursor that is not ahead', n = 0, format('%s sinks are not so%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(format('partition %s of %s', p.partition, s.name)) INTO n, example
+    FROM usher.subscriptions s
+    CROSS JOIN LATERAL generate_series(0, s.partitions - 1) AS p (partition)
+    LEFT JOIN LATERAL (
+        SELECT c.position FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) c
+        WHERE c.subscription_id = s.subscription_id AND c.partition = p.partition ORDER BY c.number DESC LIMIT 1) c ON true
+    WHERE c.position IS NULL OR c.position NOT BETWEEN 0 AND stable;
+    RETURN QUERY SELECT 'every partition of a subscription has a cursor that is not ahead', n = 0,
+        format('%s are not so%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(p.what) INTO n, example
+    FROM (SELECT k.subscription_id, format('parked key %s', k.key) AS what FROM usher.parked_keys k
+          UNION ALL SELECT r.subscription_id, format('replay %s', r.replay_id) FROM usher.replays r WHERE r.subscription_id IS NOT NULL
+          UNION ALL SELECT d.subscription_id, format('dead letter %s', d.dead_letter_id) FROM usher.dead_letters d
+                    WHERE d.subscription_id IS NOT NULL) p
+    WHERE NOT EXISTS (SELECT FROM usher.subscriptions s WHERE s.subscription_id = p.subscription_id);
+    RETURN QUERY SELECT 'every part of a subscription belongs to one that exists', n = 0, format('%s do not%s', n, coalesce(', first ' || example, ''));
+
+    SELECT count(*), min(k.key) INTO n, example
+    FROM usher.parked_keys k JOIN usher.subscriptions s USING (subscription_id)
+    WHERE k.tenant_id <> s.tenant_id OR k.partition NOT BETWEEN 0 AND s.partitions - 1 OR k.failed < k.position
+       OR k.failed IS NULL AND (k.held OR k.attempts <> 0)
+       OR k.held AND NOT EXISTS (SELECT FROM usher.dead_letters d WHERE d.subscription_id = k.subscription_id AND d.position = k.failed);
+    RETURN QUERY SELECT 'parked keys are whole', n = 0, format('%s are not%s', n, coalesce(', first ' || example, ''));
 
     -- Not everybody may see this setting.
     IF pg_has_role('pg_read_all_settings', 'USAGE') THEN

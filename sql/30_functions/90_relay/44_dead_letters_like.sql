@@ -1,4 +1,4 @@
-CREATE FUNCTION usher.dead_letters_like(sink_id integer, filter jsonb)
+CREATE FUNCTION usher.dead_letters_like(sink_id integer, subscription_id integer, filter jsonb)
 RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -22,7 +22,7 @@ BEGIN
     END IF;
     RETURN QUERY
         SELECT d.dead_letter_id FROM usher.dead_letters d
-        WHERE d.sink_id = dead_letters_like.sink_id AND d.replay_id IS NULL
+        WHERE (d.sink_id = dead_letters_like.sink_id OR d.subscription_id = dead_letters_like.subscription_id) AND d.replay_id IS NULL
           AND d.position BETWEEN coalesce((range ->> 'from')::bigint, 0) AND coalesce((range ->> 'to')::bigint, 9223372036854775807)
           AND jsonb_build_object('tenant', usher.tenant_name(d.tenant_id), 'type', d.type, 'stream', d.envelope ->> 'subject', 'topic', d.topic,
                                  'partition', d.partition, 'key', d.key, 'error_code', d.error_code) @> (filter - 'position')
@@ -30,4 +30,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.dead_letters_like IS
-'Internal: the dead letters of a sink that a filter describes and that are not being sent again. Error: US018 for a filter that is none.';
+'Internal: the dead letters of a sink, or of a subscription, that a filter describes and that are not being sent again. Error: US018 for a filter that is none.';

@@ -13,6 +13,11 @@ BEGIN
             USING ERRCODE = 'US018';
     END IF;
     UPDATE usher.replays r SET state = 'cancelled', ended_at = now() WHERE r.replay_id = cancel_replay.replay_id;
+    DELETE FROM usher.parked_keys p USING usher.dead_letters d
+    WHERE d.replay_id = cancel_replay.replay_id AND p.subscription_id = d.subscription_id AND p.key = 'd:' || d.position;
+    UPDATE usher.parked_keys p SET held = true
+    FROM usher.dead_letters d
+    WHERE d.replay_id = cancel_replay.replay_id AND p.subscription_id = d.subscription_id AND p.failed = d.position;
     UPDATE usher.dead_letters d SET replay_id = NULL WHERE d.replay_id = cancel_replay.replay_id;
 END
 $$;

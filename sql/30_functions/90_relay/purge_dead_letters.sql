@@ -6,10 +6,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     target CONSTANT integer := usher.sink_named(purge_dead_letters.sink);
+    letters CONSTANT bigint[] := ARRAY(SELECT usher.dead_letters_like(target, NULL, purge_dead_letters.filter));
     purged bigint;
 BEGIN
     DELETE FROM usher.dead_letters d
-    WHERE d.dead_letter_id IN (SELECT usher.dead_letters_like(target, purge_dead_letters.filter));
+    WHERE d.dead_letter_id = ANY (letters);
     GET DIAGNOSTICS purged = ROW_COUNT;
     RETURN purged;
 END

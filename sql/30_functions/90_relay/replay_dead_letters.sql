@@ -1,21 +1,23 @@
-CREATE FUNCTION usher.replay_dead_letters(sink text, filter jsonb DEFAULT '{}')
+CREATE FUNCTION usher.replay_dead_letters(name text, filter jsonb DEFAULT '{}')
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    target CONSTANT integer := usher.sink_named(replay_dead_letters.sink);
-    new_id bigint;
+    is_sink         CONSTANT boolean := EXISTS (SELECT FROM usher.sink_status s WHERE s.sink = replay_dead_letters.name);
+    is_subscription CONSTANT boolean := EXISTS (SELECT FROM usher.subscriptions s
+                                                WHERE s.tenant_id = usher.current_tenant() AND s.name = replay_dead_letters.name);
 BEGIN
-    INSERT INTO usher.replays AS r (sink_id, kind) VALUES (target, 'dead_letters') RETURNING r.replay_id INTO new_id;
-    UPDATE usher.dead_letters d SET replay_id = new_id
-    WHERE d.dead_letter_id IN (SELECT usher.dead_letters_like(target, replay_dead_letters.filter));
-    IF NOT FOUND THEN
-        UPDATE usher.replays r SET state = 'done', ended_at = now() WHERE r.replay_id = new_id;
+    IF is_sink AND is_subscription THEN
+        RAISE EXCEPTION 'both a sink and a subscription are named "%"', replay_dead_letters.name
+            USING ERRCODE = 'US018', HINT = 'Use usher.replay_sink_dead_letters or usher.replay_subscription_dead_letters.';
+    ELSIF is_sink THEN
+        RETURN usher.replay_sink_dead_letters(replay_dead_letters.name, replay_dead_letters.filter);
+    ELSIF is_subscription THEN
+        RETURN usher.replay_subscription_dead_letters(replay_dead_letters.name, replay_dead_letters.filter);
     END IF;
-    RETURN new_id;
+    RAISE EXCEPTION 'neither a subscription nor a sink is named "%"', replay_dead_letters.name USING ERRCODE = 'US003';
 END
 $$;
 COMMENT ON FUNCTION usher.replay_dead_letters IS
-'Send dead letters of a sink once more, by the routes of now, marked as replays: those of every tenant that contain the filter, an object of tenant, type, stream, topic, partition, key, error_code, and position {"from", "to"}. One that is delivered is a dead letter no more, one that fails again stays. Returns the number of the replay; usher.replay_status tells how many were replayed, failed again, or were skipped because retention has removed them. Errors: US022 unknown_sink, US018 for a filter that is none.';
+'Deliver dead letters of a subscription of the session''s tenant, or of a sink (for members of usher_admin), once more: those that contain the filter, an object of tenant, type, stream, topic, partition, key, error_code, and position {"from", "to"}. One that is delivered, or acknowledged, is a dead letter no more; one that fails again stays. Returns the number of the replay; usher.replay_status tells how many were replayed, failed again, or were skipped because retention has removed them. Errors: US003 when nothing has this name, US018 for a filter that is none or a name that both a sink and a subscription have.';

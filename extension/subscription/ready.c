@@ -1,0 +1,114 @@
+/*
+ * extension/subscription/ready.c
+ *	  Would a poll deliver something?  For who waits: looks, locks nothing,
+ *	  writes nothing.
+ */
+#include "subscription/pick.h"
+
+#include "utils/memutils.h"
+
+typedef struct Look
+{
+	UsherPicks *p;
+	int64 later; /* first event that may be had another time; 0: none */
+	bool ready;
+} Look;
+
+static bool
+visit(TupleTableSlot *slot, void *arg)
+{
+	Look *look = arg;
+	UsherPicks *p = look->p;
+	bool isnull;
+	int64 position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
+	int partition = usher_partition_of(p->subscription,
+									   DatumGetInt32(slot_getattr(slot, LOG_SLOT, &isnull)));
+	int i = p->by_partition[partition];
+
+	if (i >= 0 && position <= p->list[i].cursor)
+		return true;
+	if (!usher_subscription_wants(p->subscription, slot))
+		return true;
+	look->ready = i >= 0 && position <= p->list[i].limit &&
+				  !usher_picks_parked(p, partition, slot, position);
+	if (!look->ready && look->later == 0)
+		look->later = position;
+	return !look->ready;
+}
+
+/* Every partition's cursor as it is now; the free ones become the list. */
+static void
+look_at_partitions(UsherPicks *p, UsherReady *ready)
+{
+	int n = p->subscription->partitions;
+	int *all = palloc(n * sizeof(int));
+	int *free = palloc(n * sizeof(int));
+	int64 *cursors = palloc(n * sizeof(int64));
+
+	for (int i = 0; i < n; i++)
+		all[i] = i;
+	p->n = usher_leases_free(p->subscription, free, &ready->next_at);
+	usher_subscription_cursors(p->subscription->id, n, all, cursors);
+	for (int i = 0; i < n; i++)
+	{
+		if (cursors[i] < ready->cursors[i])
+			ready->scanned = 0; /* somebody has sought backwards */
+		ready->cursors[i] = cursors[i];
+	}
+	p->list = palloc0(n * sizeof(UsherPick));
+	for (int i = 0; i < p->n; i++)
+		p->list[i] = (UsherPick){.partition = free[i], .cursor = cursors[free[i]]};
+	usher_picks_index(p);
+	usher_parked_load(p->subscription, p->n, free, p->cursors, &p->parked);
+	usher_picks_limit(p);
+}
+
+/* A key that has caught up is in nobody's way. */
+static bool
+any_due(UsherPicks *p)
+{
+	bool any = false;
+
+	for (int i = 0; i < p->parked.n; i++)
+	{
+		const UsherParked *key = &p->parked.due[i];
+
+		if (key->through >= key->position)
+			any = true;
+		else
+			usher_parked_let_go(&p->parked, key);
+	}
+	return any;
+}
+
+bool
+usher_poll_ready(const UsherSubscription *subscription, UsherReady *ready)
+{
+	UsherPicks p = {.subscription = subscription};
+	Look look = {.p = &p};
+	int64 from = PG_INT64_MAX;
+
+	if (ready->cursors == NULL)
+		ready->cursors = palloc0(subscription->partitions * sizeof(int64));
+	ready->next_at = 0;
+	p.stable = usher_cursor_begin(PG_INT64_MAX, 0, NULL);
+	ready->examined = p.stable;
+	if (subscription->paused)
+		return false;
+	look_at_partitions(&p, ready);
+	if (p.parked.next_at != 0 && (ready->next_at == 0 || p.parked.next_at < ready->next_at))
+		ready->next_at = p.parked.next_at;
+	if (any_due(&p))
+		return true;
+	for (int i = 0; i < p.n; i++)
+		from = Min(from, p.list[i].cursor);
+	from = Max(from, ready->scanned);
+	if (p.n == 0 || from >= p.stable)
+		return false;
+	p.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher poll", ALLOCSET_SMALL_SIZES);
+	usher_read_positions(from, p.stable, visit, &look);
+	MemoryContextDelete(p.scratch);
+	if (!look.ready)
+		ready->scanned = look.later != 0 ? look.later - 1 : p.stable;
+	return look.ready;
+}
