@@ -38,8 +38,10 @@
 #define REMOVAL_RETRY_MS     250
 #define REMOVAL_RETRY_MS_MAX 30000
 #define ROTATION_RETRY_MS    500
-#define KEYS_MARGIN_US       USECS_PER_HOUR /* see usher.drop_expired_keys */
-#define KEYS_RETRY_US        (10 * USECS_PER_SEC)
+#define ROTATION_MS_MIN \
+	10000 /* between two: time for a dump to get from its snapshot to its locks */
+#define KEYS_MARGIN_US USECS_PER_HOUR /* see usher.drop_expired_keys */
+#define KEYS_RETRY_US  (10 * USECS_PER_SEC)
 
 PGDLLEXPORT void usher_housekeeping_main(Datum arg);
 
@@ -51,8 +53,7 @@ typedef struct Housekeeping
 	bool removals_left; /* asked for and not done */
 	int removal_failures;
 	TimestampTz removals_due; /* not before */
-	bool rotating; /* a table of cursors is full */
-	int full_table; /* which */
+	TimestampTz rotation_due; /* of the tables of cursors: not before */
 	TimestampTz keys_due; /* next look at the expired idempotency keys */
 } Housekeeping;
 
@@ -195,34 +196,50 @@ look_at_removals(Housekeeping *h)
 	return again;
 }
 
+/* A function of the cursors' tables; what it returned. */
+static bool
+call_rotation(const char *sql, int table)
+{
+	bool isnull, result;
+	Oid types[] = {INT4OID};
+	Datum values[] = {Int32GetDatum(table)};
+
+	begin("emptying a table of subscription cursors");
+	SPI_connect();
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("%s failed", sql)));
+	result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	commit();
+	return result;
+}
+
 /*
- * A table of subscription cursors that is full is filled no more, and emptied
- * when nobody uses it.  Returns the milliseconds until the next try; -1: done.
+ * When a table of subscription cursors is full, the other one, whose newest
+ * rows were carried over when it was, is emptied and filled from now on; then
+ * the newest rows of the full one are carried over.  So rows are there twice
+ * for a while before they go: a dump that took its snapshot and has not locked
+ * the tables yet misses nothing.  Returns the milliseconds until the next try;
+ * -1: done.
  */
 static long
 rotate_cursors(Housekeeping *h)
 {
-	bool isnull, done;
-	Oid types[] = {INT4OID};
-	Datum values[1];
+	int full = pg_atomic_read_u32(&h->db->cursor_table) & 1;
+	TimestampTz now = GetCurrentTimestamp();
 
-	if (!h->rotating && pg_atomic_read_u32(&h->db->cursor_rows) < USHER_CURSOR_ROWS)
+	if (pg_atomic_read_u32(&h->db->cursor_rows) < USHER_CURSOR_ROWS)
 		return -1;
-	begin("emptying a table of subscription cursors");
-	if (!h->rotating)
-		h->full_table = usher_cursor_table_switch(h->db);
-	h->rotating = true;
-	SPI_connect();
-	values[0] = Int32GetDatum(h->full_table);
-	if (SPI_execute_with_args("SELECT usher.rotate_cursors($1)", 1, types, values, NULL, false,
-							  0) != SPI_OK_SELECT ||
-		SPI_processed != 1)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("usher.rotate_cursors() failed")));
-	done = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	commit();
-	h->rotating = !done;
-	return done ? -1 : ROTATION_RETRY_MS;
+	if (now < h->rotation_due)
+		return TimestampDifferenceMilliseconds(now, h->rotation_due) + 1;
+	h->rotation_due = TimestampTzPlusMilliseconds(now, ROTATION_RETRY_MS);
+	if (!call_rotation("SELECT usher.rotate_cursors($1)", full ^ 1))
+		return ROTATION_RETRY_MS;
+	usher_cursor_table_switch(h->db);
+	(void) call_rotation("SELECT usher.carry_cursors($1)", full);
+	h->rotation_due = TimestampTzPlusMilliseconds(now, ROTATION_MS_MIN);
+	return -1;
 }
 
 /* Idempotency keys are dropped by the day: once after each midnight (UTC). */

@@ -176,6 +176,7 @@ usher_subscription_cursors_set(const UsherSubscription *subscription, int n, con
 	Relation rel = table_open(relation_oid(tables[table]), RowExclusiveLock);
 	CatalogIndexState state = CatalogOpenIndexes(rel);
 	int64 number;
+	uint32 rows;
 
 	numbers_know(db);
 	number = usher_lease_next();
@@ -198,19 +199,17 @@ usher_subscription_cursors_set(const UsherSubscription *subscription, int n, con
 		rel,
 		NoLock); /* to the end of the transaction: or else it is emptied before our rows show */
 	CommandCounterIncrement();
-	if (pg_atomic_add_fetch_u32(&db->cursor_rows, n) >= USHER_CURSOR_ROWS)
+	rows = pg_atomic_add_fetch_u32(&db->cursor_rows, n);
+	if (rows >= USHER_CURSOR_ROWS && rows - n < USHER_CURSOR_ROWS)
 		usher_poke_proc(pg_atomic_read_u32(&db->worker_procno));
 }
 
-/* From now on the other table is filled; returns which one was: 0 or 1. */
-int
+/* From now on the other table is filled. */
+void
 usher_cursor_table_switch(UsherDb *db)
 {
-	uint32 before = pg_atomic_read_u32(&db->cursor_table) & 1;
-
-	pg_atomic_write_u32(&db->cursor_table, before ^ 1);
+	pg_atomic_write_u32(&db->cursor_table, (pg_atomic_read_u32(&db->cursor_table) & 1) ^ 1);
 	pg_atomic_write_u32(&db->cursor_rows, 0);
-	return (int) before;
 }
 
 static void

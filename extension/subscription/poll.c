@@ -35,15 +35,17 @@ sooner(TimestampTz a, TimestampTz b)
 	return a == 0 ? b : b == 0 ? a : Min(a, b);
 }
 
-/* Every free partition, the furthest behind first. */
+/* Every free partition, the furthest behind first, unless we take them all. */
 static int *
-free_partitions(const UsherSubscription *s, int *n, TimestampTz *expires)
+free_partitions(const UsherSubscription *s, int share, int *n, TimestampTz *expires)
 {
 	int *partitions = palloc(s->partitions * sizeof(int));
 	int64 *cursors = palloc(s->partitions * sizeof(int64));
 	UsherPick *list = palloc(s->partitions * sizeof(UsherPick));
 
 	*n = usher_leases_free(s, partitions, expires);
+	if (*n <= share)
+		return partitions;
 	usher_subscription_cursors(s->id, *n, partitions, cursors);
 	for (int i = 0; i < *n; i++)
 		list[i] = (UsherPick){.partition = partitions[i], .cursor = cursors[i]};
@@ -366,7 +368,7 @@ usher_poll_once(UsherPoll *poll)
 	old = MemoryContextSwitchTo(context);
 	share = usher_member_seen(s, poll->member);
 	share = poll->share > 0 ? poll->share : (s->partitions + share - 1) / share;
-	free = free_partitions(s, &nfree, &poll->next_at);
+	free = free_partitions(s, share, &nfree, &poll->next_at);
 	while (nfree > 0 && poll->delivered == 0)
 	{
 		UsherPicks p = {.poll = poll, .subscription = s, .stable = stable, .scratch = scratch};

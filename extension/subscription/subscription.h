@@ -64,7 +64,7 @@ extern int usher_delivery_series(TupleTableSlot *slot);
 /* ---- cursor.c ---- */
 #define USHER_CURSOR_ROWS 20000 /* in a table of cursors before it is emptied */
 
-extern int usher_cursor_table_switch(UsherDb *db);
+extern void usher_cursor_table_switch(UsherDb *db);
 extern void
 usher_subscription_cursors(int32 subscription_id, int n, const int *partitions, int64 *positions);
 extern void usher_subscription_cursors_set(const UsherSubscription *subscription, int n,

@@ -20,7 +20,7 @@ COMMENT ON TABLE usher.subscriptions IS
 'Consumer groups of a tenant. Change them with usher.subscribe, unsubscribe, pause_subscription, resume_subscription, seek_subscription.';
 
 -- Where the partitions of subscriptions are: the row with the greatest number counts. Rows are only inserted; the
--- housekeeping worker carries the newest ones over to the other table and truncates the full one.
+-- housekeeping worker carries the newest ones over to the other table, and truncates the full one when that is full.
 CREATE TABLE usher.subscription_cursors_a (
     subscription_id integer NOT NULL,
     partition       integer NOT NULL,

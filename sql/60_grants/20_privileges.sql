@@ -61,7 +61,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;
 REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.replace_partition, usher.carry_out_removals,
     usher.call_archive, usher.kept_categories, usher.sink_options, usher.sink_signature,
-    usher.rotate_cursors, usher.drop_expired_keys,
+    usher.rotate_cursors, usher.carry_cursors, usher.drop_expired_keys,
     usher.series_list, usher.count_list, usher.any_subscription_partitions, usher.log_metrics, usher.sink_metrics,
     usher.subscription_metrics, usher.event_metrics FROM usher_admin;
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # test/chaos/dump.py: pg_dump, pg_restore and pg_upgrade carry everything, and the log goes on where it stood.
 #
-# A log with several partitions, tenants, retention settings, holds, limits, sinks and a deleted stream is dumped (plain, custom and
+# A log with several partitions, tenants, retention settings, holds, limits, sinks, subscriptions and a deleted stream is dumped (plain, custom and
 # parallel directory format) into another database and into another cluster, and a cluster is upgraded in place. Each time the
 # events, the tables of settings and what the functions say are the same; then appends go on: versions continue, positions
 # lie above all that were given. A restored sink stands still until it is resumed, and goes on at its cursor.
@@ -60,6 +60,11 @@ FINGERPRINTS = {
     "secrets": "SELECT string_agg(s::text, '|' ORDER BY s::text) FROM usher.sink_secrets AS s",
     "dead letters": "SELECT string_agg(d::text, '|' ORDER BY d::text) FROM usher.dead_letters AS d",
     "watches": 'SELECT string_agg(w::text, \'|\') FROM usher.watches AS w',
+    "subscriptions": "SELECT string_agg(s::text, '|' ORDER BY s::text) FROM usher.subscriptions AS s",
+    "subscriptions' cursors": "SELECT string_agg(c::text, '|' ORDER BY c::text) FROM (SELECT DISTINCT ON (subscription_id, partition) *"
+                              " FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) AS b"
+                              " ORDER BY subscription_id, partition, number DESC) AS c",
+    "parked keys": "SELECT string_agg(p::text, '|' ORDER BY p::text) FROM usher.parked_keys AS p",
     "extension": "SELECT extversion FROM pg_extension WHERE extname = 'pg_usher'",
 }
 
@@ -82,6 +87,15 @@ def fill(cluster, database="postgres"):
     cluster.rows("SELECT usher.seek_sink('still', 1234)", database=database)
     cluster.rows("INSERT INTO usher.dead_letters (tenant_id, sink_id, position, type, envelope, error_code, error)"
                  " VALUES (1, 2, 17, 'load.small', '{}', 'MSG_SIZE_TOO_LARGE', 'no')", database=database)
+    # a subscription that has done a hundred events, but for one that failed, and has delivered more
+    cluster.rows("SELECT usher.subscribe('kept', 'load.*', 0, 4)", database=database)
+    with lib.contextlib.closing(cluster.connect(database)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT lease, position FROM usher.poll('kept', 100)")
+        delivered = cursor.fetchall()
+        cursor.execute("SELECT usher.nack('kept', %s, %s, 'no', '1 hour')", delivered[0])
+        cursor.execute("SELECT usher.ack('kept', %s)", delivered[0][:1])
+        cursor.execute("SELECT count(*) FROM usher.poll('kept', 50)")
     wait_for_cursor(cluster, database)
 
 
@@ -110,6 +124,17 @@ def ensure_sinks(cluster, database, top, paused, what):
     wait_for_cursor(cluster, database)
     first = cluster.value("SELECT min(position) FROM usher.memory_messages('live')", database=database)
     ensure(first > top, "after %s the sink began with %s, not behind %d" % (what, first, top))
+
+
+def ensure_subscription(cluster, database, what):
+    """It goes on behind what was acknowledged, without the key that failed; that one comes when it is due."""
+    acked = cluster.value("SELECT max(position) FROM usher.subscription_status", database=database)
+    first = cluster.rows("SELECT min(position), count(*), count(*) FILTER (WHERE stream = 'order-1') FROM usher.poll('kept', 50)",
+                         database=database)[0]
+    ensure(first == (acked + 1, 50, 0), "after %s a subscription at %s went on with %s" % (what, acked, first))
+    again = cluster.rows("UPDATE usher.parked_keys SET next_at = now();"
+                         "SELECT stream, attempt FROM usher.poll('kept', 50) WHERE attempt > 1", database=database)
+    ensure(again == [("order-1", 2)], "after %s the key that had failed came as %s" % (what, again))
 
 
 def ensure_goes_on(cluster, database, top, what):
@@ -171,6 +196,7 @@ class Dump:
                           *self.cluster.connection_arguments("restored"))
         ensure_same(self.before, self.cluster, "restored", "pg_dump | psql")
         ensure_goes_on(self.cluster, "restored", self.top, "pg_dump | psql")
+        ensure_subscription(self.cluster, "restored", "pg_dump | psql")
         ensure_sinks(self.cluster, "restored", self.top, True, "pg_dump | psql")
         ensure_same(self.before, self.cluster, "postgres", "being dumped")
 
@@ -192,6 +218,7 @@ class Dump:
                 self.look_at(other)
         ensure_same(self.before, other, "postgres", "pg_restore")
         ensure_goes_on(other, "postgres", self.top, "pg_restore")
+        ensure_subscription(other, "postgres", "pg_restore")
         ensure_sinks(other, "postgres", self.top, True, "pg_restore")
         other.restart()
         other.check()
@@ -214,6 +241,7 @@ class Dump:
                           *self.cluster.connection_arguments("parallel"))
         ensure_same(self.before, self.cluster, "parallel", "pg_restore -j2")
         ensure_goes_on(self.cluster, "parallel", self.top, "pg_restore -j2")
+        ensure_subscription(self.cluster, "parallel", "pg_restore -j2")
 
     def upgrade(self):
         """pg_upgrade to a cluster of the same version."""
@@ -225,6 +253,7 @@ class Dump:
         target.start()
         ensure_same(self.before, target, "postgres", "pg_upgrade")
         ensure_goes_on(target, "postgres", self.top, "pg_upgrade")
+        ensure_subscription(target, "postgres", "pg_upgrade")
         ensure_sinks(target, "postgres", self.top, False, "pg_upgrade")
         ensure_empty(target.log_crashes(), "server log")
         target.stop()

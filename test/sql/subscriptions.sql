@@ -23,8 +23,9 @@ BEGIN
 END
 $$;
 CREATE FUNCTION pg_temp.lease() RETURNS bigint LANGUAGE sql AS $$ SELECT current_setting('test.lease')::bigint $$;
-CREATE FUNCTION pg_temp.at(what text) RETURNS bigint LANGUAGE sql AS $$
-    SELECT position FROM usher.log WHERE tenant_id = usher.current_tenant() AND coalesce(stream, key) = split_part(what, '/', 1) AND data ->> 'n' = split_part(what, '/', 2)
+SELECT set_config('test.start', usher.stable_position()::text, false) AS start \gset
+CREATE FUNCTION pg_temp.at(what text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT position FROM usher.log WHERE position > current_setting('test.start')::bigint AND tenant_id = usher.current_tenant() AND coalesce(stream, key) = split_part(what, '/', 1) AND data ->> 'n' = split_part(what, '/', 2)
     ORDER BY position DESC LIMIT 1 $$;
 CREATE FUNCTION pg_temp.add(VARIADIC what text[]) RETURNS void LANGUAGE sql AS $$
     SELECT usher.append(split_part(w, '/', 1), 'sub.made', jsonb_build_object('n', split_part(w, '/', 2)::integer)) FROM unnest(what) w $$;

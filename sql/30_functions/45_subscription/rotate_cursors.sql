@@ -1,4 +1,4 @@
-CREATE FUNCTION usher.rotate_cursors(full_table integer)
+CREATE FUNCTION usher.rotate_cursors(old_table integer)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -6,19 +6,24 @@ SET lock_timeout = '50ms'
 AS $$
 BEGIN
     BEGIN
-        IF full_table = 0 THEN
+        -- Most of it was carried over long ago: there is left what came late.
+        IF old_table = 0 THEN
             LOCK TABLE usher.subscription_cursors_a IN ACCESS EXCLUSIVE MODE;
             INSERT INTO usher.subscription_cursors_b
-                SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_a c
-                JOIN usher.subscriptions USING (subscription_id)
-                ORDER BY c.subscription_id, c.partition, c.number DESC;
+                SELECT n.* FROM (SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_a c
+                                  JOIN usher.subscriptions s USING (subscription_id)
+                                  ORDER BY c.subscription_id, c.partition, c.number DESC) n
+                WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_b o
+                                  WHERE o.subscription_id = n.subscription_id AND o.partition = n.partition AND o.number >= n.number);
             TRUNCATE usher.subscription_cursors_a;
         ELSE
             LOCK TABLE usher.subscription_cursors_b IN ACCESS EXCLUSIVE MODE;
             INSERT INTO usher.subscription_cursors_a
-                SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_b c
-                JOIN usher.subscriptions USING (subscription_id)
-                ORDER BY c.subscription_id, c.partition, c.number DESC;
+                SELECT n.* FROM (SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_b c
+                                  JOIN usher.subscriptions s USING (subscription_id)
+                                  ORDER BY c.subscription_id, c.partition, c.number DESC) n
+                WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_a o
+                                  WHERE o.subscription_id = n.subscription_id AND o.partition = n.partition AND o.number >= n.number);
             TRUNCATE usher.subscription_cursors_b;
         END IF;
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -28,4 +33,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.rotate_cursors IS
-'Internal, for the housekeeping worker: carry the newest rows of the table of cursors that is not filled any more over to the other, and truncate it. Waits at most 50 ms for those who still use it; false: try again.';
+'Internal, for the housekeeping worker: truncate the table of cursors (0: a, 1: b) that is not filled, having carried over what the other lacks. Waits at most 50 ms for those who use it; false: try again.';
