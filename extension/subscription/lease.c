@@ -134,17 +134,18 @@ is_free(const Lease *l)
 bool
 usher_lease_is_free(const UsherSubscription *subscription, int partition)
 {
-	bool result;
+	int64 lease, upto;
 
-	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
-	result = is_free(find_lease(subscription, partition));
-	LWLockRelease(usher_shared->lease_lock);
-	return result;
+	return !usher_lease_of(subscription, partition, &lease, &upto);
 }
 
-/* The free partitions; *expires: when the first of the others may come free by itself, 0: none. */
+/*
+ * The free partitions, and those of the member (0: of nobody), who would give
+ * them up; *expires: when the first of the others may come free by itself, 0: none.
+ */
 int
-usher_leases_free(const UsherSubscription *subscription, int *partitions, TimestampTz *expires)
+usher_leases_free(const UsherSubscription *subscription, uint64 member, int *partitions,
+				  TimestampTz *expires)
 {
 	int n = 0;
 
@@ -154,7 +155,7 @@ usher_leases_free(const UsherSubscription *subscription, int *partitions, Timest
 	{
 		const Lease *l = find_lease(subscription, p);
 
-		if (is_free(l))
+		if (is_free(l) || (member != 0 && l->member == member))
 			partitions[n++] = p;
 		else if (!TIMESTAMP_IS_NOEND(l->until) && (*expires == 0 || l->until < *expires))
 			*expires = l->until;
@@ -342,7 +343,7 @@ usher_lease_has_parked(const UsherSubscription *subscription, int64 lease)
 	LWLockRelease(usher_shared->lease_lock);
 }
 
-/* What is out of a partition, false: nothing. */
+/* What is out of a partition; false: nothing. */
 bool
 usher_lease_of(const UsherSubscription *subscription, int partition, int64 *lease, int64 *upto)
 {
@@ -455,8 +456,8 @@ usher_leases_revoke(int32 subscription_id)
 static Lease *
 changed_lease(const Change *change, int partition)
 {
-	LeaseKey key = {MyDatabaseId, change->subscription_id, partition};
-	Lease *l = hash_search(leases, &key, HASH_FIND, NULL);
+	UsherSubscription subscription = {.id = change->subscription_id};
+	Lease *l = find_lease(&subscription, partition);
 
 	return l != NULL && l->lease == change->lease ? l : NULL;
 }
@@ -530,7 +531,7 @@ apply(const Change *change)
 	return any;
 }
 
-/* Allocates nothing and raises nothing.  The transaction's locks are still held: nobody is woken yet. */
+/* Allocates and raises nothing.  The transaction's locks are still held: nobody is woken yet. */
 static void
 xact_callback(XactEvent event, void *arg)
 {

@@ -43,7 +43,7 @@ free_partitions(const UsherSubscription *s, int share, int *n, TimestampTz *expi
 	int64 *cursors = palloc(s->partitions * sizeof(int64));
 	UsherPick *list = palloc(s->partitions * sizeof(UsherPick));
 
-	*n = usher_leases_free(s, partitions, expires);
+	*n = usher_leases_free(s, 0, partitions, expires);
 	if (*n <= share)
 		return partitions;
 	usher_subscription_cursors(s->id, *n, partitions, cursors);

@@ -47,7 +47,7 @@ look_at_partitions(UsherPicks *p, UsherReady *ready)
 
 	for (int i = 0; i < n; i++)
 		all[i] = i;
-	p->n = usher_leases_free(p->subscription, free, &ready->next_at);
+	p->n = usher_leases_free(p->subscription, usher_member_id(NULL), free, &ready->next_at);
 	usher_subscription_cursors(p->subscription->id, n, all, cursors);
 	for (int i = 0; i < n; i++)
 	{

@@ -109,8 +109,8 @@ extern void usher_lease_callbacks(void);
 extern int64 usher_lease_next(void);
 extern void usher_lease_next_above(int64 number);
 extern void usher_lease_exit_register(void);
-extern int
-usher_leases_free(const UsherSubscription *subscription, int *partitions, TimestampTz *expires);
+extern int usher_leases_free(const UsherSubscription *subscription, uint64 member, int *partitions,
+							 TimestampTz *expires);
 extern bool usher_lease_is_free(const UsherSubscription *subscription, int partition);
 extern void usher_lease_take(const UsherSubscription *subscription, int64 lease, uint64 member,
 							 int n, const UsherLeased *leased, bool parked);
