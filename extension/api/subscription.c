@@ -28,8 +28,6 @@
 #define POLL_MAX           10000 /* events */
 #define ERROR_TEXT_MAX     8192
 #define POLL_MS_MAX        1000 /* then one that found nothing yet returns, to keep what it skipped */
-#define BUSY_LOOK_MS       2 /* others are at work at the partitions: look again, */
-#define BUSY_LOOK_MS_MAX   128 /* less and less often */
 #define DELIVERY_NATTS     (3 + USHER_EVENT_NATTS)
 
 static UsherSubscription *
@@ -116,15 +114,12 @@ poll_and_wait(UsherPoll *poll, const text *name, TimestampTz deadline)
 {
 	const UsherSubscription *s = poll->subscription;
 	UsherDb *db = usher_db();
-	long busy_ms = BUSY_LOOK_MS;
 
 	usher_follow_begin(db, s->tenant_id, s->pattern, s->id);
 	PG_TRY();
 	{
 		for (;;)
 		{
-			long left;
-
 			if (poll_again(poll, name) > 0 || GetCurrentTimestamp() >= deadline)
 				break;
 			if (poll->more)
@@ -132,14 +127,8 @@ poll_and_wait(UsherPoll *poll, const text *name, TimestampTz deadline)
 				CHECK_FOR_INTERRUPTS();
 				continue;
 			}
-			left = time_left(deadline, poll->next_at);
-			if (poll->busy)
-			{
-				left = Min(left, busy_ms);
-				busy_ms = Min(busy_ms * 2, BUSY_LOOK_MS_MAX);
-			}
 			usher_follow_examined(db, poll->examined);
-			usher_wait_sleep(left);
+			usher_wait_sleep(time_left(deadline, poll->next_at));
 		}
 	}
 	PG_FINALLY();

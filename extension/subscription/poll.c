@@ -17,7 +17,9 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define SCAN_MAX      100000 /* events examined in one poll */
+#define SCAN_MAX 100000 /* events examined in one poll */
+#define BUSY_RETRY_MS \
+	20 /* nobody tells when a partition's lock goes that was not released with a lease */
 #define SKIP_AT_LEAST 1000 /* an empty poll moves the cursors when it has examined so much */
 
 static int
@@ -380,6 +382,9 @@ usher_poll_once(UsherPoll *poll)
 			look(&p);
 		unlock(&p);
 	}
+	if (poll->busy)
+		poll->next_at = sooner(poll->next_at,
+							   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_RETRY_MS));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return poll->delivered;

@@ -203,7 +203,7 @@ typedef struct UsherPoll
 	int delivered; /* result */
 	TimestampTz next_at; /* result: a parked key is due then, or a lease ends; 0: none */
 	bool more; /* result: the log was not read to its end */
-	bool busy; /* result: others are at work at partitions: ask again soon */
+	bool busy; /* result: others are at work at partitions: next_at is soon */
 	int64 examined; /* result: the stable position that was looked at */
 } UsherPoll;
 
