@@ -2,12 +2,15 @@
  * bench/src/latency.c
  *		The time from a commit acknowledged in one session to the wake-up of a waiter in another.
  *
- * usage: latency usher|notify DATABASE JSON RATE SECONDS
+ * usage: latency usher|delivery|notify DATABASE JSON RATE SECONDS
  *
  * A writer thread commits one event at a time, RATE times a second on a fixed schedule. A waiter thread with a
  * connection of its own sits in CALL usher.wait_for(...), or in LISTEN, and notes when it returns. Both read the same
  * monotonic clock. The writer asks for the position of its event after it has taken the time, so a commit is matched
  * with the first return that covers its position; notifications carry the number of the commit.
+ *
+ * With `delivery` the waiter sits in CALL usher.wait_for_delivery(...) and then polls the subscription `bench`: the
+ * return of the CALL counts for the first event that the poll delivers, that of the poll for the others.
  *
  * The waiter may well return before the writer's acknowledgement has arrived: the commit wakes it before it answers
  * its own client. So two times are printed: from the acknowledgement (may be negative) and from sending the COMMIT.
@@ -31,7 +34,8 @@ typedef struct Return
 
 typedef struct Run
 {
-	int usher;
+	int usher; /* not LISTEN */
+	int delivery;
 	const char *database;
 	const char *data;
 	int rate;
@@ -94,6 +98,44 @@ wait_usher(Run *run, PGconn *conn)
 	}
 }
 
+/* The same as a member of a subscription. */
+static void
+wait_delivery(Run *run, PGconn *conn)
+{
+	char lease[32];
+	const char *params[1] = {lease};
+	int idle = 0;
+
+	prepare(conn, "wait", "CALL usher.wait_for_delivery('bench', '2 s', NULL)");
+	prepare(conn, "poll", "SELECT lease, position FROM usher.poll('bench', 100)");
+	prepare(conn, "ack", "SELECT usher.ack('bench', $1::bigint)");
+	while (idle < 1)
+	{
+		PGresult *result = PQexecPrepared(conn, "wait", 0, NULL, NULL, NULL, 0);
+		int64_t woken = now_ns();
+		int rows;
+
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
+			die("%s", PQerrorMessage(conn));
+		idle += PQgetvalue(result, 0, 0)[0] != 't';
+		PQclear(result);
+		result = PQexecPrepared(conn, "poll", 0, NULL, NULL, NULL, 0);
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
+			die("%s", PQerrorMessage(conn));
+		rows = PQntuples(result);
+		if (rows > 0)
+		{
+			snprintf(lease, sizeof(lease), "%s", PQgetvalue(result, 0, 0));
+			note_return(run, atoll(PQgetvalue(result, 0, 1)));
+			run->returned[run->returns - 1].at = woken;
+			note_return(run, atoll(PQgetvalue(result, rows - 1, 1)));
+			expect(conn, PQexecPrepared(conn, "ack", 1, params, NULL, NULL, 0), PGRES_TUPLES_OK);
+			idle = 0;
+		}
+		PQclear(result);
+	}
+}
+
 static void
 wait_notify(Run *run, PGconn *conn)
 {
@@ -123,7 +165,9 @@ waiter_main(void *arg)
 	Run *run = arg;
 	PGconn *conn = open_connection(run->database);
 
-	if (run->usher)
+	if (run->delivery)
+		wait_delivery(run, conn);
+	else if (run->usher)
 		wait_usher(run, conn);
 	else
 	{
@@ -225,8 +269,9 @@ main(int argc, char **argv)
 	pthread_t waiter;
 
 	if (argc != 6)
-		die("usage: latency usher|notify DATABASE JSON RATE SECONDS");
-	run.usher = strcmp(argv[1], "usher") == 0;
+		die("usage: latency usher|delivery|notify DATABASE JSON RATE SECONDS");
+	run.delivery = strcmp(argv[1], "delivery") == 0;
+	run.usher = run.delivery || strcmp(argv[1], "usher") == 0;
 	run.database = argv[2];
 	run.data = argv[3];
 	run.rate = atoi(argv[4]);
