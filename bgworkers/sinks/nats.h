@@ -122,7 +122,7 @@ typedef struct NatsCourier
 	natsSubscription *acks;
 	char inbox[64];
 	size_t inbox_len;
-	bool secure, want_write;
+	bool want_write;
 	char *subjects[NATS_SUBJECTS_MAX]; /* of the stream */
 	int nsubjects;
 	NatsPlace *known; /* behind the cursor, and in the stream; rising */
@@ -154,7 +154,7 @@ extern void nats_broken_status(NatsCourier *c, const char *what, natsStatus stat
 extern bool nats_link_prepare(NatsCourier *c, int server);
 extern bool nats_link_open(NatsCourier *c, int server);
 extern bool nats_link_ended(NatsCourier *c);
-extern void nats_link_read(NatsCourier *c, bool ended);
+extern void nats_link_read(NatsCourier *c);
 extern void nats_link_close(NatsCourier *c);
 
 /* nats_publish.c */

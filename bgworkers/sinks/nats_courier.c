@@ -241,7 +241,7 @@ wait_for_work(NatsCourier *c)
 	if (fds[0].revents != 0)
 		silence(c->wake_fd);
 	if (fds[1].revents & (POLLIN | POLLRDHUP | POLLHUP | POLLERR))
-		nats_link_read(c, (fds[1].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+		nats_link_read(c);
 }
 
 static void

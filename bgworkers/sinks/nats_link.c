@@ -8,13 +8,10 @@
  */
 #include "sinks/nats.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define TLS_HEADER      5 /* bytes of a record's header; the last two: its length */
 #define REFUSED_LEN_MAX 512
 #define CLOSE_READS     1000 /* of what is left in the socket */
 
@@ -127,7 +124,7 @@ nats_link_open(NatsCourier *c, int server)
 {
 	natsStatus status;
 	natsInbox *inbox = NULL;
-	char subject[80], url[300] = "";
+	char subject[80];
 
 	__atomic_add_fetch(&c->references, 1, __ATOMIC_RELAXED);
 	status = nats_connect(&c->connection, &c->config, server, loop_options, c);
@@ -138,10 +135,6 @@ nats_link_open(NatsCourier *c, int server)
 		nats_broken_status(c, "cannot connect", status);
 		return false;
 	}
-	/* A server may ask for TLS although the URL does not. */
-	c->secure = c->config.tls[server] || c->config.ca_file || c->config.cert_file ||
-				(natsConnection_GetConnectedUrl(c->connection, url, sizeof(url)) == NATS_OK &&
-				 strncmp(url, "tls://", 6) == 0);
 	status = natsInbox_Create(&inbox);
 	if (status == NATS_OK)
 	{
@@ -192,33 +185,13 @@ nats_link_ended(NatsCourier *c)
 }
 
 /*
- * OpenSSL, as libnats calls it, waits for the rest of a record: let it come
- * first.  True: read.
+ * Under TLS this waits for the rest of a record of which the beginning is there.
+ * If it does not come, the sink misses its acknowledgements, and close() shuts
+ * the socket down.
  */
-static bool
-record_is_there(NatsCourier *c)
-{
-	unsigned char header[TLS_HEADER];
-	ssize_t n = recv(c->socket, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
-	int there = 0, wanted = TLS_HEADER;
-
-	if (n <= 0)
-		return n == 0 || (errno != EAGAIN && errno != EINTR);
-	if (n == TLS_HEADER)
-	{
-		wanted += header[3] << 8 | header[4];
-		if (ioctl(c->socket, FIONREAD, &there) != 0 || there >= wanted)
-			wanted = 1;
-	}
-	(void) setsockopt(c->socket, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof(wanted));
-	return wanted == 1;
-}
-
 void
-nats_link_read(NatsCourier *c, bool ended)
+nats_link_read(NatsCourier *c)
 {
-	if (c->secure && !ended && !record_is_there(c))
-		return;
 	natsConnection_ProcessReadEvent(c->connection);
 	nats_take_acks(c);
 }

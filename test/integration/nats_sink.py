@@ -221,6 +221,8 @@ def test_cut():
     for n in range(7):
         time.sleep(random.uniform(0.1, 0.25))   # when it is cut does not matter
         if n == 4:
+            length = nats.length()
+            wait_until(lambda: run.process.poll() is not None or nats.length() > length + 200, 30, "messages")
             proxy.flows.clear()     # nothing comes through, and nobody says so
             time.sleep(1.8)
             proxy.cut()
