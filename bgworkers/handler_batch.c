@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/lock.h"
@@ -144,30 +145,54 @@ set(const char *name, const char *value)
 							 false);
 }
 
+/* To the end of the transaction for deferred triggers; else to that of the call. */
+static void
+set_place(const Batch *b)
+{
+	set("search_path", "pg_catalog, pg_temp");
+	set("usher.tenant", text_to_cstring(usher_tenant_slug_of(b->handler->subscription->tenant_id)));
+}
+
 /* What it appends is caused by the event, and done for who did the event. */
 static void
 set_surroundings(const Batch *b, const Delivered *item)
 {
-	set("search_path", "pg_catalog, pg_temp");
-	set("usher.tenant", text_to_cstring(usher_tenant_slug_of(b->handler->subscription->tenant_id)));
+	set_place(b);
 	set("usher.actor", item->actor ? item->actor : "");
 	set("usher.causation_id", item->id);
 	set("usher.correlation_id", item->correlation_id ? item->correlation_id : item->id);
 }
 
-/* Nothing of a handler may be met by another: as DISCARD ALL would. */
-static void
-leave_nothing_behind(void)
+/*
+ * Nothing of a handler may be met by another, or by us: as DISCARD ALL would.
+ * Settings come first; a deferred trigger may have changed one for the session.
+ */
+void
+handler_leave_nothing_behind(void)
 {
+	ResetAllOptions();
 	StartTransactionCommand();
 	PortalHashTableDeleteAll();
 	DropAllPreparedStatements();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
+	ResetSequenceCaches();
 	CommitTransactionCommand();
 }
 
 /* ---- one event ---- */
+
+/* Its tenant may have been taken from the owner since it was registered.  As the owner. */
+static void
+check_tenant(const Batch *b)
+{
+	const UsherSubscription *s = b->handler->subscription;
+
+	if (usher_current_tenant_id() != s->tenant_id)
+		ereport(ERROR, (errcode(ERRCODE_USHER_TENANT_DENIED),
+						errmsg("role \"%s\" may not use the tenant of handler \"%s\"",
+							   GetUserNameFromId(b->handler->owner, false), s->name)));
+}
 
 /* It may have been dropped, replaced, or forbidden to its owner since it was registered. */
 static void
@@ -359,8 +384,10 @@ run(Batch *b)
 	GetUserIdAndSecContext(&user, &sec_context);
 	if (usher_poll_once(&b->poll) > 0)
 	{
-		find_function(b);
 		SetUserIdAndSecContext(h->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		set_place(b);
+		check_tenant(b);
+		find_function(b);
 		run_events(b);
 	}
 	PopActiveSnapshot();
@@ -435,7 +462,7 @@ handler_batch_run(HandlerPool *pool, Handler *h)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(b.context);
-	leave_nothing_behind();
+	handler_leave_nothing_behind();
 	MemoryContextSwitchTo(b.context);
 	return b.poll.delivered;
 }

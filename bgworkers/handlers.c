@@ -103,7 +103,7 @@ load(HandlerPool *pool)
 	SPI_connect();
 	if (SPI_execute("SELECT h.subscription_id, h.handler, h.owner::pg_catalog.oid, h.timeout_ms"
 					" FROM usher.handlers h JOIN usher.subscriptions s USING (subscription_id)"
-					" WHERE NOT s.paused AND NOT h.restored",
+					" WHERE NOT s.paused AND NOT h.restored AND h.tenant_id = s.tenant_id",
 					true, 0) != SPI_OK_SELECT)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("the handlers cannot be read")));
 	list = MemoryContextAllocZero(fresh, Max(SPI_processed, 1) * sizeof(Handler));
@@ -287,6 +287,7 @@ run(HandlerPool *pool, Handler *h)
 	{
 		usher_handler_running(pool->entry, 0, 0);
 		note_failure(h, context);
+		handler_leave_nothing_behind();
 	}
 	PG_END_TRY();
 }
@@ -400,7 +401,8 @@ usher_handlers_main(Datum arg)
 	if (!OidIsValid(entry->dboid))
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(entry->dboid, InvalidOid, 0);
-	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
+	usher_worker_settings();
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
 	if (!pg_atomic_compare_exchange_u32(&entry->procno, &none, usher_my_procno()))
 		proc_exit(0); /* another one is at it */
 	pool.entry = entry;

@@ -52,6 +52,7 @@ extern void handler_batch_init(void);
 
 /* Returns how many events were delivered. */
 extern int handler_batch_run(HandlerPool *pool, Handler *handler);
+extern void handler_leave_nothing_behind(void); /* behind each batch, also a failed one */
 
 /* ---- pool.c ---- */
 /* As usher_supervise. */

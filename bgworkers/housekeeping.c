@@ -319,6 +319,7 @@ usher_housekeeping_main(Datum arg)
 
 	usher_worker_signals(false);
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	usher_worker_settings();
 	begin("looking for a log");
 	if (!log_exists(NULL))
 	{

@@ -375,6 +375,7 @@ usher_relay_main(Datum arg)
 	if (!OidIsValid(entry->dboid))
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(entry->dboid, InvalidOid, 0);
+	usher_worker_settings();
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);

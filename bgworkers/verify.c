@@ -394,6 +394,7 @@ usher_verify_main(Datum arg)
 	v.queue = shm_mq_attach(queue, segment, NULL);
 	dsm_pin_mapping(segment);
 	BackgroundWorkerInitializeConnectionByOid(v.request.dboid, InvalidOid, 0);
+	usher_worker_settings();
 	MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();
 	{

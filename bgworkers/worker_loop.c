@@ -37,6 +37,26 @@ usher_worker_signals(bool graceful)
 	BackgroundWorkerUnblockSignals();
 }
 
+/*
+ * What is set for the database, or by somebody's function that we called, must
+ * not decide what our own statements mean: they run as the superuser.  A RESET
+ * leads back to these.
+ */
+void
+usher_worker_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"lock_timeout", "0"},
+	};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 /* A round that survives its errors; returns how long to sleep. */
 static long
 guarded_round(UsherWorker *worker, MemoryContext context, int *failures)

@@ -28,6 +28,8 @@ typedef struct UsherWorker
 
 /* graceful: SIGTERM ends the loop between two rounds; else it interrupts like that of any backend. */
 extern void usher_worker_signals(bool graceful);
+/* Once it is connected to a database. */
+extern void usher_worker_settings(void);
 extern void usher_worker_loop(UsherWorker *worker);
 
 #endif /* USHER_WORKER_LOOP_H */

@@ -29,3 +29,6 @@ CREATE POLICY tenant ON usher.replays FOR SELECT
     USING (subscription_id IN (SELECT s.subscription_id FROM usher.subscriptions s WHERE s.tenant_id = (SELECT usher.current_tenant())));
 CREATE POLICY subscription ON usher.dead_letters AS RESTRICTIVE FOR DELETE
     USING (subscription_id IS NOT NULL AND tenant_id = (SELECT usher.current_tenant()));
+-- Whoever has a handler is given the events: it is of a subscription of the same tenant.
+CREATE POLICY subscription ON usher.handlers AS RESTRICTIVE FOR INSERT
+    WITH CHECK (EXISTS (SELECT FROM usher.subscriptions s WHERE s.subscription_id = handlers.subscription_id AND s.tenant_id = handlers.tenant_id));

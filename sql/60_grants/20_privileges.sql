@@ -39,10 +39,12 @@ GRANT EXECUTE ON FUNCTION
     usher.handle, usher.unhandle, usher.check_function, usher.option_integer
     TO usher_writer;
 GRANT EXECUTE ON PROCEDURE usher.wait_for_delivery TO usher_writer;
-GRANT INSERT, DELETE ON usher.subscriptions TO usher_writer;
+-- (No column that says whose, or of what, a row is can be changed; numbers of subscriptions are not chosen.)
+GRANT INSERT (tenant_id, name, pattern, category, stream, partitions, max_attempts, lease_ms, backoff_ms, backoff_max_ms,
+    max_parked_keys, hold_dead), DELETE ON usher.subscriptions TO usher_writer;
 GRANT UPDATE (pattern, paused) ON usher.subscriptions TO usher_writer;
-GRANT INSERT, UPDATE, DELETE ON usher.handlers TO usher_writer;
-GRANT UPDATE, DELETE ON usher.parked_keys TO usher_writer;
+GRANT INSERT, UPDATE (handler, owner, timeout_ms, restored), DELETE ON usher.handlers TO usher_writer;
+GRANT UPDATE (position, failed, attempts, held, next_at, error), DELETE ON usher.parked_keys TO usher_writer;
 GRANT DELETE ON usher.dead_letters TO usher_writer;
 GRANT USAGE ON SEQUENCE usher.subscriptions_subscription_id_seq TO usher_writer;
 

@@ -307,6 +307,77 @@ class Test:
                  " DROP ROLE handler_ann, handler_bob")
         self.drop()
 
+    def strangers(self):
+        """Nobody becomes somebody else by a setting that outlives the batch; nobody is called for another tenant's events."""
+        self.fresh("strangers")
+        self.run("CREATE ROLE handler_eve LOGIN; GRANT usher_writer TO handler_eve; CREATE SCHEMA eve AUTHORIZATION handler_eve;"
+                 " SELECT usher.create_tenant('acme'), usher.create_tenant('eve'); SELECT usher.grant_tenant('eve', 'handler_eve')")
+        self.run("SET usher.tenant = 'acme'; SELECT usher.subscribe('secret', '**'), usher.append('s-1', 'a.secret')")
+        self.cluster.reload(**{"usher.handler_workers": 1})
+        with contextlib.closing(self.cluster.connect(self.database, user="handler_eve")) as session:
+            session.autocommit = True
+            cursor = session.cursor()
+            cursor.execute("""SET usher.tenant = 'eve';
+                CREATE TABLE eve.seen (who text, tenant text, path text);
+                CREATE TABLE eve.t (i integer);
+                CREATE FUNCTION eve.equal(integer, integer) RETURNS boolean LANGUAGE plpgsql AS $$
+                BEGIN
+                    INSERT INTO eve.seen VALUES (current_user, 'an operator', current_setting('search_path'));
+                    RETURN $1 OPERATOR(pg_catalog.=) $2;
+                END $$;
+                CREATE OPERATOR eve.= (LEFTARG = integer, RIGHTARG = integer, FUNCTION = eve.equal);
+                CREATE FUNCTION eve.deferred() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    INSERT INTO eve.seen VALUES (current_user, current_setting('usher.tenant'), current_setting('search_path'));
+                    PERFORM set_config('search_path', 'eve, pg_catalog', false);
+                    RETURN NULL;
+                END $$;
+                CREATE CONSTRAINT TRIGGER late AFTER INSERT ON eve.t DEFERRABLE INITIALLY DEFERRED
+                    FOR EACH ROW EXECUTE FUNCTION eve.deferred();
+                CREATE FUNCTION eve.run(e usher.event) RETURNS void LANGUAGE sql AS 'INSERT INTO eve.t VALUES (1)';
+                CREATE FUNCTION pg_temp.run(e usher.event) RETURNS void LANGUAGE sql AS '';
+                SELECT usher.handle('of-eve', '**', 'eve.run(usher.event)')""")
+            cursor.execute("SELECT usher.append('e-1', 'a')")
+            lib.wait_until(lambda: self.rows("SELECT 1 FROM eve.seen"), 10, "the deferred trigger")
+            cursor.execute("SELECT usher.handle('again', 'nothing', 'eve.run(usher.event)')")      # the list is read anew
+            cursor.execute("SELECT usher.append('e-1', 'a')")
+            lib.wait_until(lambda: self.value("SELECT count(*) FROM eve.t") == 2, 10, "the second event")
+            for sql, state in (
+                    ("INSERT INTO usher.handlers VALUES (1, 3, 'eve.run(usher.event)', 'handler_eve')", "42501"),
+                    ("UPDATE usher.handlers SET subscription_id = 1", "42501"),
+                    ("UPDATE usher.parked_keys SET subscription_id = 1", "42501"),
+                    ("INSERT INTO usher.subscriptions (subscription_id, tenant_id, name) VALUES (77, 3, 'far')", "42501"),
+                    ("SELECT usher.handle('x', '**', 'pg_temp.run(usher.event)')", "US018")):
+                try:
+                    cursor.execute(sql)
+                    ensure(False, "%s was allowed" % sql)
+                except lib.psycopg2.Error as error:
+                    ensure(error.pgcode == state, "%s: %s %s" % (sql, error.pgcode, error))
+        ensure(self.rows("SELECT DISTINCT * FROM eve.seen") == [("handler_eve", "eve", "pg_catalog, pg_temp")],
+               "around a deferred trigger: %s" % self.rows("SELECT DISTINCT * FROM eve.seen"))
+        # A row that was put there by the owner of the tables.
+        self.run("INSERT INTO usher.handlers VALUES (1, 3, 'eve.run(usher.event)', 'handler_eve')")
+        self.run("SELECT usher.revoke_tenant('eve', 'handler_eve')")
+        self.run("SET usher.tenant = 'eve'; SELECT usher.append('e-1', 'a')")
+        self.run("SET usher.tenant = 'acme'; SELECT usher.append('s-1', 'a.secret')")
+        time.sleep(0.5)
+        ensure(self.value("SELECT count(*) FROM eve.t") == 2, "called for a tenant that its owner may not use")
+        self.cluster.reload(**{"usher.handler_workers": 4})
+        self.run("DROP OWNED BY handler_eve CASCADE; DROP ROLE handler_eve")
+        self.drop()
+
+    def settings(self):
+        """What is set for the database does not change what the workers' statements mean."""
+        self.fresh("settings")
+        self.run("SELECT usher.handle('h', 't.*', 'one(usher.event)')")
+        self.run("ALTER DATABASE handlers_settings SET default_transaction_isolation = 'serializable'")
+        self.run("ALTER DATABASE handlers_settings SET search_path = public, pg_catalog")
+        for pid in self.workers():
+            self.run("SELECT pg_terminate_backend(%s)", pid)
+        self.append(10)
+        self.done("one", 10)
+        self.drop()
+
     # administration
 
     def changes(self):
@@ -387,7 +458,7 @@ class Test:
 def main():
     test = Test()
     lib.main([(name, getattr(test, name)) for name in (
-        "events", "order", "sync", "failures", "counted", "begun", "stubborn", "deadlock", "roles", "changes", "killed")], 200)
+        "events", "order", "sync", "failures", "counted", "begun", "stubborn", "deadlock", "roles", "strangers", "settings", "changes", "killed")], 200)
 
 
 if __name__ == "__main__":
