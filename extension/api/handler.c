@@ -7,6 +7,8 @@
 
 #include "handler/handler.h"
 #include "log/log.h"
+#include "subscription/subscription.h"
+#include "tenancy/tenant.h"
 
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -27,7 +29,17 @@ usher_subscriptions_changed_trigger(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* pid, subscription_id, position, running since */
+/* Does a worker run something for the session's tenant? */
+static bool
+runs_for_us(uint32 subscription_id)
+{
+	UsherSubscription *s = subscription_id != 0 ? usher_subscription_get((int32) subscription_id)
+												: NULL;
+
+	return s != NULL && s->tenant_id == usher_current_tenant_id();
+}
+
+/* pid, subscription_id, position, running since; what other tenants have run is not shown */
 PG_FUNCTION_INFO_V1(usher_handler_workers_list);
 Datum
 usher_handler_workers_list(PG_FUNCTION_ARGS)
@@ -49,7 +61,7 @@ usher_handler_workers_list(PG_FUNCTION_ARGS)
 		values[1] = Int32GetDatum((int32) running);
 		values[2] = Int64GetDatum((int64) pg_atomic_read_u64(&w->running_position));
 		values[3] = TimestampTzGetDatum(w->running_since);
-		nulls[1] = nulls[2] = nulls[3] = running == 0;
+		nulls[1] = nulls[2] = nulls[3] = !runs_for_us(running);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

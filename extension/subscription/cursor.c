@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
@@ -122,14 +123,15 @@ cursors_find(Cursors *c, int32 subscription_id, int partition, int64 *position)
 
 /*
  * Once after a start of the server: numbers go on above those that are there,
- * should the clock have been put back, or the tables come from elsewhere.
+ * should the clock have been put back, or the tables come from elsewhere.  A
+ * standby draws none, and what it replays may have begun later than it did.
  */
 static void
 numbers_know(UsherDb *db)
 {
 	int64 newest = 0;
 
-	if (pg_atomic_read_u32(&db->cursor_numbers_known))
+	if (pg_atomic_read_u32(&db->cursor_numbers_known) || RecoveryInProgress())
 		return;
 	for (int i = 0; i < 2; i++)
 	{
