@@ -29,7 +29,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define KEY_MAX (USHER_NAME_MAX + 3)
+#define KEY_MAX       (2 * USHER_NAME_MAX + 4)
+#define KEY_SEPARATOR "\037" /* no name has control characters */
 
 typedef struct ParkedId
 {
@@ -58,22 +59,22 @@ none_parked(void)
 /* ---- which keys are parked ---- */
 
 static char *
-named_key(char kind, const text *name)
+column_or_empty(TupleTableSlot *slot, int column)
 {
-	return psprintf("%c:%.*s", kind, (int) VARSIZE_ANY_EXHDR(name), VARDATA_ANY(name));
+	bool isnull;
+	Datum value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? pstrdup("") : TextDatumGetCString(value);
 }
 
-/* What an event is ordered by: its stream, or the key it was published with. */
+/* What an event is ordered by: its stream, or the topic and the key it was published with. */
 char *
 usher_parked_key(TupleTableSlot *slot)
 {
-	bool isnull;
-	Datum value = slot_getattr(slot, LOG_STREAM, &isnull);
-
-	if (!isnull)
-		return named_key('s', DatumGetTextPP(value));
-	value = slot_getattr(slot, LOG_KEY, &isnull);
-	return isnull ? pstrdup("k:") : named_key('k', DatumGetTextPP(value));
+	if (!slot_attisnull(slot, LOG_STREAM))
+		return psprintf("s:%s", column_or_empty(slot, LOG_STREAM));
+	return psprintf("k:%s" KEY_SEPARATOR "%s", column_or_empty(slot, LOG_TOPIC),
+					column_or_empty(slot, LOG_KEY));
 }
 
 /* A dead letter that is tried again, apart from its key? */

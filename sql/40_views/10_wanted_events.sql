@@ -2,7 +2,7 @@
 CREATE VIEW usher.wanted_events WITH (security_invoker = true) AS
     SELECT s.subscription_id, s.name AS subscription, p.partition, e.position, e.stream, e.version, e.id, e.type, e.topic,
            coalesce(e.key, e.stream) AS key, e.recorded_at,
-           CASE WHEN e.stream IS NOT NULL THEN 's:' || e.stream ELSE 'k:' || coalesce(e.key, '') END AS parked_key,
+           CASE WHEN e.stream IS NOT NULL THEN 's:' || e.stream ELSE 'k:' || coalesce(e.topic, '') || E'\x1f' || coalesce(e.key, '') END AS parked_key,
            c.cursors[p.partition + 1] AS cursor, c.delivered[p.partition + 1] AS delivered, c.leases[p.partition + 1] AS lease,
            c.first, c.last
     FROM usher.subscriptions s

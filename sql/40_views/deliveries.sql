@@ -61,7 +61,7 @@ CREATE VIEW usher.deliveries WITH (security_invoker = true) AS
     LEFT JOIN LATERAL (
         SELECT k.key, k.partition, k.lease, k.next_at FROM usher.parked_keys k
         WHERE k.subscription_id = d.subscription_id AND k.failed = d.position AND NOT k.held
-          AND (k.key = 'd:' || d.position OR k.key = CASE WHEN e.stream IS NOT NULL THEN 's:' || e.stream ELSE 'k:' || coalesce(e.key, '') END)
+          AND (k.key = 'd:' || d.position OR k.key = CASE WHEN e.stream IS NOT NULL THEN 's:' || e.stream ELSE 'k:' || coalesce(e.topic, '') || E'\x1f' || coalesce(e.key, '') END)
         LIMIT 1) k ON true;
 COMMENT ON VIEW usher.deliveries IS
 'One row for each event that a subscription of the tenant wants: pending, processing (delivered under lease and not acknowledged), completed (acknowledged, or before the subscription''s start or seek), failed (a dead letter). retry_count: failed attempts; error: of the last one; next_attempt_at: not before. partition: of the subscription. Derived when it is asked from cursors, leases, parked keys and dead letters; nothing is stored for an event. Ask with a status or a range of positions: completed reads the log.';

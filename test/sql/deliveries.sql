@@ -49,7 +49,7 @@ SELECT usher.ack('dl', :lease);
 SELECT * FROM pg_temp.seen(:base) WHERE stream = 'dl-1';
 
 -- and all the rest
-UPDATE usher.parked_keys SET next_at = now() - interval '1 s' WHERE key = 'k:k';
+UPDATE usher.parked_keys SET next_at = now() - interval '1 s' WHERE key LIKE E'k:%\x1fk';
 CREATE FUNCTION pg_temp.finish() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     l bigint;

@@ -34,7 +34,7 @@ CREATE FUNCTION pg_temp.fail(name text, what text, retry_after interval DEFAULT 
 CREATE FUNCTION pg_temp.done(name text, up_to text DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
     SELECT usher.ack(name, pg_temp.lease(), pg_temp.at(up_to)) $$;
 CREATE FUNCTION pg_temp.parked(sub text) RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT format('%s attempts %s%s%s', k.key, k.attempts, CASE WHEN k.failed IS NULL THEN ' catches up' ELSE '' END, CASE WHEN k.held THEN ' held' ELSE '' END)
+    SELECT format('%s attempts %s%s%s', replace(k.key, E'\x1f', '|'), k.attempts, CASE WHEN k.failed IS NULL THEN ' catches up' ELSE '' END, CASE WHEN k.held THEN ' held' ELSE '' END)
     FROM usher.parked_keys k JOIN usher.subscriptions s USING (subscription_id) WHERE s.name = sub ORDER BY k.key COLLATE "C" $$;
 CREATE FUNCTION pg_temp.dead(sub text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT format('%s/%s: %s after %s attempts', d.key, d.envelope -> 'data' ->> 'n', d.error, d.attempts)
@@ -289,6 +289,8 @@ SELECT count(*) FROM usher.parked_keys k WHERE NOT EXISTS (SELECT FROM usher.sub
 SELECT usher.subscribe('category', '*', NULL, 8, '{"category": "k"}'), usher.subscribe('stream', '**', NULL, 8, '{"stream": "k-*"}');
 SELECT pg_temp.add('k-1/1', 'kk-1/1', 'k-2/1');
 SELECT usher.publish('topic', 'k-9', 'sub.published', '{"n": 1}') IS NOT NULL, usher.publish('topic', 'k-9', 'sub.published', '{"n": 2}') IS NOT NULL;
+-- (the same key in another topic is another key)
+SELECT usher.publish('topic 2', 'k-9', 'sub.published', '{"n": 3}') IS NOT NULL;
 SELECT pg_temp.got('category');
 SELECT pg_temp.got('stream');
 SELECT usher.subscribe('published', 'sub.published', pg_temp.at('k-1/1'));
