@@ -47,9 +47,13 @@ xact_callback(XactEvent event, void *arg)
 {
 	if (changed == NULL)
 		return;
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+	if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR, (errcode(ERRCODE_USHER_PREPARE_REFUSED),
+						errmsg("cannot PREPARE a transaction that has changed subscriptions"),
+						errhint("Nobody would be told of its commit: COMMIT instead.")));
+	if (event == XACT_EVENT_COMMIT)
 		usher_subscriptions_changed(changed);
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		changed = NULL;
 }
 

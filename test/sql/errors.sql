@@ -246,6 +246,11 @@ SELECT usher.append('errors-1', 'a');
 PREPARE TRANSACTION 'errors';
 \echo :LAST_ERROR_SQLSTATE
 SELECT usher.stream_version('errors-1');
+-- who waits for a subscription could not be told of the commit
+BEGIN;
+SELECT usher.subscribe('errors');
+PREPARE TRANSACTION 'errors';
+\echo :LAST_ERROR_SQLSTATE
 -- nothing was appended: fine
 BEGIN;
 SELECT count(*) FROM usher.read_stream('errors-rr');
