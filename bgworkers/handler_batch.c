@@ -39,6 +39,7 @@
 #define BATCH_MS        1000 /* no other event begins behind that */
 #define CANCEL_EVERY_MS 1000 /* a handler that catches the cancellation gets another */
 #define CANCELS_MAX     10 /* and then the worker ends */
+#define LOST_MAX        3 /* leases in a row that a seek may take away; then it was the handler itself */
 
 typedef struct Delivered
 {
@@ -411,8 +412,8 @@ find_culprit(Batch *b)
 	usher_handler_running(b->pool->entry, 0, 0);
 	MemoryContextSwitchTo(b->context);
 	error = CopyErrorData();
-	if (b->poll.delivered == 0 || error->sqlerrcode == ERRCODE_USHER_LEASE_LOST ||
-		!OidIsValid(b->function.fn_oid))
+	if (b->poll.delivered == 0 || !OidIsValid(b->function.fn_oid) ||
+		(error->sqlerrcode == ERRCODE_USHER_LEASE_LOST && h->failures < LOST_MAX))
 		return false;
 	FlushErrorState();
 	AbortOutOfAnyTransaction();

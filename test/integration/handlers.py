@@ -366,6 +366,18 @@ class Test:
         self.run("DROP OWNED BY handler_eve CASCADE; DROP ROLE handler_eve")
         self.drop()
 
+    def selfish(self):
+        """One that takes its own worker's lease away fails, and does not go round for ever."""
+        self.fresh("selfish")
+        self.run("CREATE FUNCTION selfish(e usher.event) RETURNS void LANGUAGE sql AS"
+                 " $$ SELECT FROM usher.poll('h') WHERE e.type = 't.bad'; SELECT public.note('one', e) $$;"
+                 """ SELECT usher.handle('h', '**', 'selfish(usher.event)', '{"max_attempts": 1}')""")
+        self.run("SELECT usher.append('a-1', 't.good'), usher.append('a-2', 't.bad'), usher.append('a-3', 't.good')")
+        lib.wait_until(self.dead, 20, "the dead letter")
+        self.done("one", 2)
+        ensure(len(self.dead()) == 1 and "lease" in list(self.dead().values())[0], "dead letters: %s" % self.dead())
+        self.drop()
+
     def settings(self):
         """What is set for the database does not change what the workers' statements mean."""
         self.fresh("settings")
@@ -458,7 +470,8 @@ class Test:
 def main():
     test = Test()
     lib.main([(name, getattr(test, name)) for name in (
-        "events", "order", "sync", "failures", "counted", "begun", "stubborn", "deadlock", "roles", "strangers", "settings", "changes", "killed")], 200)
+        "events", "order", "sync", "failures", "counted", "begun", "stubborn", "deadlock", "roles",
+        "strangers", "selfish", "settings", "changes", "killed")], 200)
 
 
 if __name__ == "__main__":
