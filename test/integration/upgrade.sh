@@ -46,7 +46,7 @@ SELECT 'function', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'),
 SELECT 'relation', c.oid::regclass, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
        reloptions, relacl::text, obj_description(c.oid, 'pg_class'), pg_get_viewdef(c.oid)
   FROM pg_class c WHERE relnamespace = 'usher'::regnamespace AND NOT relispartition
-   AND c.relname !~ '^log_p[0-9]' ORDER BY 2::text;
+   AND c.relname !~ '^log_p[0-9]' ORDER BY c.relname;
 SELECT 'column', c.oid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
        attstorage, attcompression, attacl::text, pg_get_expr(adbin, adrelid), col_description(c.oid, attnum)
   FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
@@ -55,7 +55,7 @@ SELECT 'column', c.oid::regclass, attnum, attname, format_type(atttypid, atttypm
  ORDER BY c.relname, attname;
 SELECT 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid)
   FROM pg_constraint WHERE connamespace = 'usher'::regnamespace
-   AND conrelid::regclass::text !~ '^usher\.log_p[0-9]' ORDER BY 2::text, 3;
+   AND conrelid::regclass::text !~ '^usher\.log_p[0-9]' ORDER BY conrelid::regclass::text, 3;
 SELECT 'index', pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indrelid
  WHERE relnamespace = 'usher'::regnamespace AND NOT relispartition
    AND relname !~ '^log_p[0-9]' ORDER BY 2;
@@ -65,13 +65,13 @@ SELECT 'trigger', tgrelid::regclass, pg_get_triggerdef(t.oid) FROM pg_trigger t
 SELECT 'policy', polrelid::regclass, polname, polcmd, polroles::regrole[],
        pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
   FROM pg_policy JOIN pg_class c ON c.oid = polrelid
- WHERE relnamespace = 'usher'::regnamespace AND NOT relispartition ORDER BY 2::text, 3;
+ WHERE relnamespace = 'usher'::regnamespace AND NOT relispartition ORDER BY relname, polname;
 SELECT 'event trigger', evtname, evtevent, evtfoid::regproc, evtenabled, evttags
   FROM pg_event_trigger ORDER BY 2;
 SELECT 'schema', nspname, nspacl::text, obj_description(oid, 'pg_namespace')
   FROM pg_namespace WHERE nspname ~ '^usher';
 SELECT 'dumped', c::regclass, w FROM pg_extension, unnest(extconfig, extcondition) AS u(c, w)
- WHERE extname = 'pg_usher' ORDER BY 2::text;
+ WHERE extname = 'pg_usher' ORDER BY c::regclass::text;
 SQL
 }
 
