@@ -180,13 +180,15 @@ class Nats(Broker):
     libraries = ['-lnats']
     stream = 'BENCH'
     reader = None
+    runs = 0        # of the producer
 
     def config(self):
         return {'url': f'nats://{self.address()}', 'stream': self.stream, 'source': SOURCE, **self.options}
 
     def producer_settings(self):
-        # as long as a log's id, a sink's and the dots between
-        return [f'stream={self.stream}', f'id={"n" * 31}.1.']
+        # as long as a log's id, a sink's and the dots between; another one each time, else they are duplicates
+        self.runs += 1
+        return [f'stream={self.stream}', f'id={"n" * 28}{self.runs:03}.1.']
 
     def ask(self, question, **request):
         """An answer of JetStream's API."""
