@@ -124,6 +124,23 @@ INSERT INTO watched_rights.owned VALUES (13, 'blue by its setting');
 RESET usher.tenant;
 SELECT t.slug, l.type, l.key, l.data -> 'new' ->> 'v', l.metadata -> 'actor' ->> 'id' FROM usher.log l JOIN usher.tenants t USING (tenant_id)
 WHERE l.position > :start ORDER BY l.position;
+-- the condition is the owner's, also when a superuser takes the snapshot
+CREATE TABLE watched_rights.evaluated (who text);
+GRANT ALL ON watched_rights.evaluated TO PUBLIC;
+GRANT CREATE, USAGE ON SCHEMA watched_rights TO regress_watch_owner;
+SET ROLE regress_watch_owner;
+CREATE TABLE watched_rights.conditional (id int PRIMARY KEY);
+INSERT INTO watched_rights.conditional VALUES (1);
+CREATE FUNCTION watched_rights.note_me(id int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO watched_rights.evaluated VALUES (current_user);
+    PERFORM set_config('search_path', 'watched_rights', false);
+    RETURN true;
+END $$;
+SELECT usher.watch('watched_rights.conditional', condition => 'watched_rights.note_me(id)');
+RESET ROLE;
+CALL usher.watch_snapshot('watched_rights.conditional');
+SELECT who, current_setting('search_path') FROM watched_rights.evaluated;
 -- a read-only transaction
 BEGIN READ ONLY;
 SELECT usher.record_read('watched_rights.owned', '1');
