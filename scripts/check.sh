@@ -1,8 +1,8 @@
 # scripts/check.sh: ./dev check and ./dev test.
 #
 # The tests run on a tree and a cluster of their own, made for the run and
-# removed after it; the cluster of ./dev up is never touched, and no TCP port
-# is opened.
+# removed after it; the cluster of ./dev up is never touched. Tests that need other
+# servers start them on loopback ports.
 # shellcheck shell=bash
 
 check_cleanup() {

@@ -184,7 +184,7 @@ up_hints() {
 Try next:
   ./dev psql -c "SELECT stream, version FROM usher.streams ORDER BY version DESC LIMIT 5"
   ./dev psql -c "SELECT version, data->>'version' AS release, recorded_at FROM usher.read_stream('changelog-bash', 1, 5, true)"
-  ./dev psql -c "SELECT usher.append('order-1', 'order.placed', '{\"total\": 20}')" -c "SELECT * FROM usher.read_stream('order-1')"
+  ./dev psql -c "SELECT usher.append('demo-1', 'order.placed', '{\"total\": 20}')" -c "SELECT * FROM usher.read_stream('demo-1')"
 
 Programs connect with: PGPASSFILE=$state/pgpass psql -h 127.0.0.1 -p $(up_state_get port) -U postgres $up_database
 HINTS

@@ -15,6 +15,9 @@ import threading
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(ROOT, "test", "chaos"))
+from ports import free_port     # noqa: E402
+
 TMP = tempfile.mkdtemp(prefix="usher-sinks-", dir=os.environ.get("TEST_TMP", "/var/tmp"))
 os.chmod(TMP, 0o755)    # the servers may run as another user
 atexit.register(shutil.rmtree, TMP, True)
@@ -51,12 +54,6 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > deadline:
             raise Failure("waited %.0f s in vain for %s" % (seconds, what))
         time.sleep(0.02)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def build(kinds, libraries):
