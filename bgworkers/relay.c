@@ -179,6 +179,15 @@ raise_repeat(Relay *r, RelayConfig *config)
 	return config;
 }
 
+/* The new configuration was read before the last acknowledgements came: go on behind them, unless somebody sought. */
+static void
+keep_place(const Relay *r, RelayConfig *config)
+{
+	if (r->replay_id == 0 && config->exists && r->config->exists &&
+		config->sink.epoch == r->config->sink.epoch && config->sink.lanes == r->config->sink.lanes)
+		config->sink.position = Max(config->sink.position, r->acked_position);
+}
+
 /* False: nothing is left to do for this worker. */
 static bool
 look_at_config(Relay *r)
@@ -198,13 +207,14 @@ look_at_config(Relay *r)
 	{
 		drain(r, STOP_MS);
 		relay_close_sink(r);
-		if (r->worker
-				.done) /* blocked by what came in; with the change another worker tries again */
+		/* blocked by what came in; with the change another worker tries again */
+		if (r->worker.done)
 		{
 			relay_config_free(config);
 			return false;
 		}
 		config = raise_repeat(r, config);
+		keep_place(r, config);
 	}
 	adopt_config(r, config);
 	if (config->exists && !config->paused)

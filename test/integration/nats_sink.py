@@ -511,7 +511,7 @@ def test_verify_trimmed():
     ensure_done(drive(*standard("--count", 100)), done=100)
     back = drive(*standard("--verify", "1:100"))
     ensure(not back["ok"] and "read back" in back["error"], "a work queue: %s" % back)
-    ensure(nats.length() == 100, "something was taken from the work queue")
+    ensure(nats.length() == 100, "the work queue has %d messages" % nats.length())
 
 
 TESTS = [
