@@ -270,8 +270,8 @@ class Test:
 
     def write(self, database, quit, most=9000):
         log = Log(self.cluster, database, create=False)
-        while not quit.is_set() and log.append(random.randrange(1, 20), 7) < most:
-            time.sleep(0.002)
+        while not quit.is_set() and log.append(random.randrange(1, 5), 7) < most:     # the ring holds 10,000
+            time.sleep(0.005)
         log.close()
 
     def orphaned(self):
