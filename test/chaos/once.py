@@ -42,10 +42,18 @@ class Client:
                 self.connection.close()
                 self.connection = None
         except psycopg2.Error as error:
-            self.connection.rollback()
             if error.pgcode != "US027":
                 raise
+            self.leave()
         return False
+
+    def leave(self):
+        """Roll back; the server may be gone by now."""
+        try:
+            self.connection.rollback()
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            self.connection.close()
+            self.connection = None
 
     def attempt(self, cursor, request):
         self.attempts += 1
