@@ -36,23 +36,6 @@ PGDLLEXPORT void usher_handlers_main(Datum arg);
 
 static HandlerPool *exit_pool;
 
-static void
-begin(const char *activity)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, activity);
-}
-
-static void
-commit(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_activity(STATE_IDLE, NULL);
-}
-
 /* ---- the list ---- */
 
 static bool
@@ -99,7 +82,7 @@ load(HandlerPool *pool)
 	Handler *list;
 	int n = 0;
 
-	begin("looking at the handlers");
+	usher_worker_begin("looking at the handlers");
 	SPI_connect();
 	if (SPI_execute("SELECT h.subscription_id, h.handler, h.owner::pg_catalog.oid, h.timeout_ms"
 					" FROM usher.handlers h JOIN usher.subscriptions s USING (subscription_id)"
@@ -114,7 +97,7 @@ load(HandlerPool *pool)
 			n++;
 	}
 	SPI_finish();
-	commit();
+	usher_worker_commit();
 	qsort(list, n, sizeof(Handler), compare_handlers);
 	if (pool->context)
 		MemoryContextDelete(pool->context);
@@ -169,9 +152,9 @@ look_at_log(HandlerPool *pool)
 
 	if (pool->scanned >= 0 && stable > pool->scanned && !all_ready(pool))
 	{
-		begin("looking for events");
+		usher_worker_begin("looking for events");
 		usher_look_positions(pool->scanned, stable, look_visit, &look);
-		commit();
+		usher_worker_commit();
 		if (look.left <= 0 && !all_ready(pool))
 			return false;
 	}
@@ -309,9 +292,9 @@ log_exists(const HandlerPool *pool)
 {
 	bool exists;
 
-	begin("looking for the log");
+	usher_worker_begin("looking for the log");
 	exists = OidIsValid(get_extension_oid("pg_usher", true));
-	commit();
+	usher_worker_commit();
 	return exists;
 }
 
@@ -406,10 +389,10 @@ usher_handlers_main(Datum arg)
 	if (!pg_atomic_compare_exchange_u32(&entry->procno, &none, usher_my_procno()))
 		proc_exit(0); /* another one is at it */
 	pool.entry = entry;
-	begin("looking for the log");
+	usher_worker_begin("looking for the log");
 	if (OidIsValid(get_extension_oid("pg_usher", true)))
 		pool.db = usher_db();
-	commit();
+	usher_worker_commit();
 	if (pool.db == NULL)
 	{
 		pg_atomic_write_u32(&entry->procno, USHER_NO_PROC);

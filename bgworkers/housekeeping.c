@@ -66,24 +66,6 @@ housekeeping_exit(int code, Datum arg)
 		pg_atomic_write_u32(&exit_db->worker_procno, USHER_NO_PROC);
 }
 
-static void
-begin(const char *activity)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, activity);
-}
-
-static void
-commit(void)
-{
-	if (ActiveSnapshotSet())
-		PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_activity(STATE_IDLE, NULL);
-}
-
 /* Whether our log is (still) the one of this database. */
 static bool
 log_exists(UsherDb *db)
@@ -100,9 +82,9 @@ make_partitions(UsherDb *db)
 
 	while (made && pg_atomic_read_u64(&db->wanted) != 0)
 	{
-		begin("making a partition of the log");
+		usher_worker_begin("making a partition of the log");
 		made = usher_partition_make(db);
-		commit();
+		usher_worker_commit();
 		if (made)
 			ConditionVariableBroadcast(&db->partitions_cv);
 	}
@@ -115,9 +97,9 @@ reserve_ahead(UsherDb *db)
 			usher_position_chunk / 2 ||
 		pg_atomic_read_u64(&db->wanted) == 0)
 		return;
-	begin("reserving positions");
+	usher_worker_begin("reserving positions");
 	usher_positions_reserve(db, usher_position_chunk);
-	commit();
+	usher_worker_commit();
 }
 
 static bool
@@ -142,9 +124,9 @@ record_stable(Housekeeping *h)
 		return TimestampDifferenceMilliseconds(now, due) + 1;
 	/* cleared before the position is taken: who commits later pokes again */
 	pg_atomic_exchange_u32(&h->db->worker_poked, 0);
-	begin("recording the stable position");
+	usher_worker_begin("recording the stable position");
 	usher_mark_write(usher_catalog()->stable_mark, usher_stable(NULL), standby_connected());
-	commit();
+	usher_worker_commit();
 	h->marked_at = now;
 	return -1;
 }
@@ -156,7 +138,7 @@ remove_partitions(UsherDb *db)
 	bool isnull;
 	int state;
 
-	begin("removing old partitions of the log");
+	usher_worker_begin("removing old partitions of the log");
 	SPI_connect();
 	if (SPI_execute("SELECT usher.carry_out_removals()", false, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
@@ -164,7 +146,7 @@ remove_partitions(UsherDb *db)
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("usher.carry_out_removals() failed")));
 	state = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
-	commit();
+	usher_worker_commit();
 	return state == 0 ? -1 : state == 1 ? 0 : REMOVAL_RETRY_MS;
 }
 
@@ -204,14 +186,14 @@ call_rotation(const char *sql, int table)
 	Oid types[] = {INT4OID};
 	Datum values[] = {Int32GetDatum(table)};
 
-	begin("emptying a table of subscription cursors");
+	usher_worker_begin("emptying a table of subscription cursors");
 	SPI_connect();
 	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("%s failed", sql)));
 	result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
-	commit();
+	usher_worker_commit();
 	return result;
 }
 
@@ -252,7 +234,7 @@ drop_expired_keys(Housekeeping *h)
 	if (now >= h->keys_due)
 	{
 		h->keys_due = now + KEYS_RETRY_US; /* should it fail */
-		begin("dropping expired idempotency keys");
+		usher_worker_begin("dropping expired idempotency keys");
 		SPI_connect();
 		if (SPI_execute("SELECT usher.drop_expired_keys()", false, 0) != SPI_OK_SELECT ||
 			SPI_processed != 1)
@@ -263,7 +245,7 @@ drop_expired_keys(Housekeeping *h)
 			h->keys_due = (now / USECS_PER_DAY + 1) * USECS_PER_DAY + KEYS_MARGIN_US +
 						  USECS_PER_SEC;
 		SPI_finish();
-		commit();
+		usher_worker_commit();
 	}
 	return TimestampDifferenceMilliseconds(now, h->keys_due) + 1;
 }
@@ -282,10 +264,10 @@ housekeeping_round(void *state)
 	Oid log;
 	bool exists;
 
-	begin("looking at the log");
+	usher_worker_begin("looking at the log");
 	log = h->db->log_relid;
 	exists = log_exists(h->db);
-	commit();
+	usher_worker_commit();
 	if (!exists)
 	{
 		usher_supervise_end(h->db);
@@ -320,14 +302,14 @@ usher_housekeeping_main(Datum arg)
 	usher_worker_signals(false);
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	usher_worker_settings();
-	begin("looking for a log");
+	usher_worker_begin("looking for a log");
 	if (!log_exists(NULL))
 	{
-		commit();
+		usher_worker_commit();
 		proc_exit(0);
 	}
 	h.db = usher_db();
-	commit();
+	usher_worker_commit();
 	before_shmem_exit(housekeeping_exit, (Datum) 0);
 	if (!pg_atomic_compare_exchange_u32(&h.db->worker_procno, &none, usher_my_procno()))
 		proc_exit(0); /* another one is at it */

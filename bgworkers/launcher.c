@@ -8,6 +8,7 @@
  * database becomes known by its entry in shared memory, which the first use
  * of its log makes; who needs a worker and finds none pokes the launcher.
  */
+#include "started.h"
 #include "worker_loop.h"
 
 #include "shmem.h"
@@ -34,7 +35,6 @@
 #define NO_SLOT_MS     10000
 #define RESTART_MS     50 /* doubled with each failure in a row, without the first */
 #define RESTART_MAX_MS 60000
-#define STEADY_MS      10000 /* who ran so long has not failed */
 
 PG_MODULE_MAGIC;
 
@@ -43,10 +43,7 @@ PGDLLEXPORT void usher_launcher_main(Datum arg);
 typedef struct Started
 {
 	Oid dboid;
-	BackgroundWorkerHandle *handle; /* NULL: not running */
-	TimestampTz started_at;
-	TimestampTz not_before; /* next start */
-	int failures; /* in a row */
+	UsherStarted worker;
 } Started;
 
 typedef struct Launcher
@@ -114,29 +111,16 @@ started_entry(Launcher *l, Oid dboid)
 static void
 start(Started *s)
 {
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_main_arg = ObjectIdGetDatum(s->dboid),
-		.bgw_notify_pid = MyProcPid,
-	};
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	char name[BGW_MAXLEN];
 
-	s->started_at = GetCurrentTimestamp();
-	strlcpy(worker.bgw_library_name, "pg_usher_relay", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "usher_housekeeping_main", BGW_MAXLEN);
-	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_usher housekeeping of database %u", s->dboid);
-	strlcpy(worker.bgw_type, "pg_usher housekeeping", BGW_MAXLEN);
-	if (!RegisterDynamicBackgroundWorker(&worker, &s->handle))
-	{
-		s->handle = NULL;
-		s->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_MS);
-		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-						  errmsg("no worker slot is free for the log of database %u", s->dboid),
-						  errhint("Raise max_worker_processes.")));
-	}
-	MemoryContextSwitchTo(old);
+	snprintf(name, sizeof(name), "pg_usher housekeeping of database %u", s->dboid);
+	if (usher_started_start(&s->worker, "usher_housekeeping_main", "pg_usher housekeeping", name,
+							ObjectIdGetDatum(s->dboid)))
+		return;
+	s->worker.not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_MS);
+	ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+					  errmsg("no worker slot is free for the log of database %u", s->dboid),
+					  errhint("Raise max_worker_processes.")));
 }
 
 static bool
@@ -153,15 +137,16 @@ static void
 ended(Started *s)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	UsherStarted *w = &s->worker;
 
-	if (!has_log(s->dboid) || TimestampDifferenceExceeds(s->started_at, now, STEADY_MS))
-		s->failures = 0;
+	if (!has_log(s->dboid) || TimestampDifferenceExceeds(w->started_at, now, USHER_STEADY_MS))
+		w->failures = 0;
 	else
-		s->failures++;
-	s->not_before = now;
-	if (s->failures > 1)
-		s->not_before = TimestampTzPlusMilliseconds(
-			now, (int64) Min(RESTART_MS * pow(2, s->failures - 2), RESTART_MAX_MS));
+		w->failures++;
+	w->not_before = now;
+	if (w->failures > 1)
+		w->not_before = TimestampTzPlusMilliseconds(
+			now, (int64) Min(RESTART_MS * pow(2, w->failures - 2), RESTART_MAX_MS));
 }
 
 /* Forget workers that ended; returns how many run. */
@@ -172,19 +157,12 @@ reap(Launcher *l)
 
 	for (int i = 0; i < l->n; i++)
 	{
-		pid_t pid;
 		Started *s = &l->started[i];
 
-		if (s->handle == NULL)
-			continue;
-		if (GetBackgroundWorkerPid(s->handle, &pid) != BGWH_STOPPED)
-		{
+		if (usher_started_ended(&s->worker))
+			ended(s);
+		else if (s->worker.handle)
 			running++;
-			continue;
-		}
-		pfree(s->handle);
-		s->handle = NULL;
-		ended(s);
 	}
 	return running;
 }
@@ -224,9 +202,9 @@ start_known(Launcher *l)
 		if (!OidIsValid(db->dboid) || pg_atomic_read_u32(&db->worker_procno) != USHER_NO_PROC)
 			continue;
 		s = started_entry(l, db->dboid);
-		if (s->handle != NULL)
+		if (s->worker.handle != NULL)
 			continue;
-		due = Max(s->not_before, db->worker_paused_until);
+		due = Max(s->worker.not_before, db->worker_paused_until);
 		if (due > now)
 		{
 			long left = TimestampDifferenceMilliseconds(now, due) + 1;
@@ -253,7 +231,7 @@ launcher_round(void *state)
 	{
 		Started *s = started_entry(l, l->probes[--l->nprobes]);
 
-		if (s->handle == NULL)
+		if (s->worker.handle == NULL)
 		{
 			start(s);
 			running++;

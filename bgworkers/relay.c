@@ -39,15 +39,7 @@ static UsherDb *exit_db;
 
 static long relay_round(void *state);
 
-void
-relay_begin(const char *activity)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, activity);
-}
-
+/* What it shows between transactions is told by relay_tell_activity. */
 void
 relay_commit(void)
 {
@@ -267,7 +259,7 @@ extension_exists(void)
 {
 	bool exists;
 
-	relay_begin("looking for the log");
+	usher_worker_begin("looking for the log");
 	exists = OidIsValid(get_extension_oid("pg_usher", true)) && get_rel_name(relay_log()) != NULL;
 	relay_commit();
 	return exists;
@@ -279,7 +271,7 @@ log_is_gone(Relay *r)
 {
 	bool gone;
 
-	relay_begin("looking for the log");
+	usher_worker_begin("looking for the log");
 	gone = get_rel_name(relay_log()) == NULL;
 	relay_commit();
 	return gone;
@@ -354,7 +346,7 @@ find_log(void)
 
 	PG_TRY();
 	{
-		relay_begin("looking for the log");
+		usher_worker_begin("looking for the log");
 		db = usher_db();
 		relay_commit();
 	}

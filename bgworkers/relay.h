@@ -205,7 +205,6 @@ extern bool relay_send_some(Relay *relay);
 extern const UsherSinkOps *usher_sink_ops(const char *kind);
 
 /* relay.c */
-extern void relay_begin(const char *activity);
 extern void relay_commit(void);
 extern Oid relay_log(void);
 

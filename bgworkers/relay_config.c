@@ -181,7 +181,7 @@ load(Relay *relay, RelayConfig *config)
 	/* before the tables are looked at: a later change shows as another generation */
 	config->generation = pg_atomic_read_u32(&relay->db->sinks_generation);
 	pg_read_barrier();
-	relay_begin("reading the configuration");
+	usher_worker_begin("reading the configuration");
 	SPI_connect();
 	config->exists = query("SELECT s.name, s.kind, s.paused, usher.sink_signature(s.sink_id)"
 						   " FROM usher.sinks s"

@@ -131,7 +131,7 @@ relay_record_rejected(Relay *relay, RelayBatch *batch)
 {
 	int n = 0;
 
-	relay_begin("recording dead letters");
+	usher_worker_begin("recording dead letters");
 	SPI_connect();
 	for (int i = 0; i < batch->b.count; i++)
 		if (batch->b.messages[i].state == MESSAGE_REJECTED && !batch->b.messages[i].recorded)
@@ -155,7 +155,7 @@ relay_record_cursor(Relay *relay)
 
 	if (relay->replay_id != 0 || relay->acked_position <= relay->cursor_written)
 		return;
-	relay_begin("recording the position");
+	usher_worker_begin("recording the position");
 	rel = try_relation_open(relay->config->cursor, RowExclusiveLock);
 	if (rel)
 	{
@@ -176,7 +176,7 @@ relay_record_repeat(Relay *relay, int64 epoch, int64 upto)
 	Datum values[lengthof(types)] = {Int32GetDatum(relay->sink_id), Int32GetDatum(relay->lane),
 									 Int64GetDatum(epoch), Int64GetDatum(upto)};
 
-	relay_begin("recording what is repeated");
+	usher_worker_begin("recording what is repeated");
 	SPI_connect();
 	run(&plan,
 		"UPDATE usher.sink_lanes l SET repeat_upto = $4 WHERE l.sink_id OPERATOR(pg_catalog.=) $1"
@@ -224,7 +224,7 @@ relay_record_replayed(Relay *relay, RelayBatch *batch)
 		Int64GetDatum(batch->unmatched),
 	};
 
-	relay_begin("recording the progress of a replay");
+	usher_worker_begin("recording the progress of a replay");
 	SPI_connect();
 	if (relay->config->replay_of_dead_letters)
 		delete_delivered(relay, batch);
@@ -248,7 +248,7 @@ relay_end_replay(Relay *relay, const char *error)
 	Datum values[2] = {Int64GetDatum(relay->replay_id),
 					   error ? CStringGetTextDatum(error) : (Datum) 0};
 
-	relay_begin("ending a replay");
+	usher_worker_begin("ending a replay");
 	SPI_connect();
 	run(&end,
 		"UPDATE usher.replays r SET state = CASE WHEN $2 IS NULL THEN 'done' ELSE 'failed' END,"

@@ -201,7 +201,7 @@ relay_read(Relay *relay)
 
 	PG_TRY();
 	{
-		relay_begin("reading the log");
+		usher_worker_begin("reading the log");
 		AcceptInvalidationMessages();
 		if (relay->config->replay_of_dead_letters)
 			read_dead_letters(relay, batch);

@@ -11,26 +11,18 @@
  */
 #include "supervisor.h"
 
-#include "lib/backoff.h"
+#include "started.h"
+#include "worker_loop.h"
+
 #include "log/log.h"
 #include "relay/status.h"
 
-#include "access/xact.h"
-#include "common/pg_prng.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define RESTART_MS     50
-#define RESTART_MAX_MS 30000
-#define STEADY_MS      10000 /* who ran so long has not failed */
-#define NO_SLOT_MS     5000
-#define END_WAIT_MS    3000
+#define NO_SLOT_MS 5000
 
 /* What is configured, and what we know of its worker. */
 typedef struct Wanted
@@ -40,9 +32,7 @@ typedef struct Wanted
 	bool paused;
 	char name[NAMEDATALEN];
 	UsherRelay *entry; /* NULL: all are taken */
-	BackgroundWorkerHandle *handle; /* NULL: not started by us */
-	TimestampTz started_at, not_before;
-	int failures; /* in a row */
+	UsherStarted worker;
 } Wanted;
 
 static Wanted *wanted;
@@ -75,9 +65,7 @@ list_wanted(UsherDb *db)
 	Wanted *fresh;
 	int n;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, "looking at the sinks");
+	usher_worker_begin("looking at the sinks");
 	SPI_connect();
 	if (SPI_execute("SELECT s.sink_id, l.lane, 0, s.paused, s.name FROM usher.sinks s"
 					" JOIN usher.sink_lanes l USING (sink_id)"
@@ -105,19 +93,17 @@ list_wanted(UsherDb *db)
 				NAMEDATALEN);
 		if (generation != listed_generation)
 		{
-			fresh[i].not_before = 0; /* what failed may have been mended */
-			fresh[i].failures = 0;
+			fresh[i].worker.not_before = 0; /* what failed may have been mended */
+			fresh[i].worker.failures = 0;
 		}
 	}
 	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_activity(STATE_IDLE, NULL);
+	usher_worker_commit();
 
 	for (int i = 0; i < nwanted; i++)
-		if (wanted[i].handle &&
+		if (wanted[i].worker.handle &&
 			!find_wanted(fresh, n, wanted[i].sink_id, wanted[i].lane, wanted[i].replay_id))
-			pfree(wanted[i].handle);
+			pfree(wanted[i].worker.handle);
 	if (wanted)
 		pfree(wanted);
 	wanted = fresh;
@@ -162,59 +148,34 @@ tell_state(UsherRelay *entry, UsherRelayState state)
 static void
 start(Wanted *w)
 {
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_main_arg = Int32GetDatum((int32) (w->entry - usher_shared->relays)),
-		.bgw_notify_pid = MyProcPid,
-	};
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	char name[BGW_MAXLEN];
 
-	strlcpy(worker.bgw_library_name, "pg_usher_relay", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "usher_relay_main", BGW_MAXLEN);
 	if (w->replay_id != 0)
-		snprintf(worker.bgw_name, BGW_MAXLEN, "pg_usher replay " INT64_FORMAT " of %s",
-				 w->replay_id, w->name);
+		snprintf(name, sizeof(name), "pg_usher replay " INT64_FORMAT " of %s", w->replay_id,
+				 w->name);
 	else
-		snprintf(worker.bgw_name, BGW_MAXLEN, "pg_usher relay %s/%d", w->name, w->lane);
-	strlcpy(worker.bgw_type, "pg_usher relay", BGW_MAXLEN);
-	w->started_at = GetCurrentTimestamp();
-	if (RegisterDynamicBackgroundWorker(&worker, &w->handle))
-		tell_state(w->entry, RELAY_STARTING);
-	else
+		snprintf(name, sizeof(name), "pg_usher relay %s/%d", w->name, w->lane);
+	if (usher_started_start(&w->worker, "usher_relay_main", "pg_usher relay", name,
+							Int32GetDatum((int32) (w->entry - usher_shared->relays))))
 	{
-		w->handle = NULL;
-		w->not_before = TimestampTzPlusMilliseconds(w->started_at, NO_SLOT_MS);
-		if (w->entry->status.state != RELAY_NO_SLOT)
-			ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-							  errmsg("no worker slot is free for sink \"%s\"", w->name),
-							  errhint("Raise max_worker_processes.")));
-		tell_state(w->entry, RELAY_NO_SLOT);
+		tell_state(w->entry, RELAY_STARTING);
+		return;
 	}
-	MemoryContextSwitchTo(old);
+	w->worker.not_before = TimestampTzPlusMilliseconds(w->worker.started_at, NO_SLOT_MS);
+	if (w->entry->status.state != RELAY_NO_SLOT)
+		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						  errmsg("no worker slot is free for sink \"%s\"", w->name),
+						  errhint("Raise max_worker_processes.")));
+	tell_state(w->entry, RELAY_NO_SLOT);
 }
 
-/* A worker that ended soon has failed, and is started again later and later.  True: it has ended. */
+/* True: it has ended. */
 static bool
 look_at_end(Wanted *w)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	pid_t pid;
-
-	if (w->handle == NULL || GetBackgroundWorkerPid(w->handle, &pid) != BGWH_STOPPED)
+	if (!usher_started_ended(&w->worker))
 		return false;
-	pfree(w->handle);
-	w->handle = NULL;
-	if (TimestampDifferenceExceeds(w->started_at, now, STEADY_MS))
-		w->failures = 0;
-	else
-		w->failures++;
-	w->not_before = w->failures <= 1
-						? now
-						: TimestampTzPlusMilliseconds(
-							  now, (int64) usher_backoff_ms(w->failures, RESTART_MS, RESTART_MAX_MS,
-															pg_prng_double(&pg_global_prng_state)));
+	usher_started_back_off(&w->worker);
 	return true;
 }
 
@@ -245,7 +206,7 @@ care_for(UsherDb *db, Wanted *w)
 					  errhint("Raise usher.max_relays and restart the server.")));
 		return NO_SLOT_MS;
 	}
-	if (w->handle || pg_atomic_read_u32(&w->entry->procno) != USHER_NO_PROC)
+	if (w->worker.handle || pg_atomic_read_u32(&w->entry->procno) != USHER_NO_PROC)
 		return -1;
 	if (w->paused)
 	{
@@ -254,10 +215,10 @@ care_for(UsherDb *db, Wanted *w)
 	}
 	if (blocked(db, w->entry))
 		return -1;
-	if (w->not_before > now)
-		return TimestampDifferenceMilliseconds(now, w->not_before) + 1;
+	if (w->worker.not_before > now)
+		return TimestampDifferenceMilliseconds(now, w->worker.not_before) + 1;
 	start(w);
-	return w->handle ? -1 : NO_SLOT_MS;
+	return w->worker.handle ? -1 : NO_SLOT_MS;
 }
 
 long
@@ -287,15 +248,7 @@ usher_supervise(UsherDb *db)
 void
 usher_supervise_end(UsherDb *db)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
-
 	nwanted = 0;
-	while (usher_relays_terminate(db->dboid) > 0 && GetCurrentTimestamp() < deadline)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	usher_terminate_all(usher_relays_terminate, db->dboid);
 	(void) free_unwanted(db);
 }

@@ -173,7 +173,7 @@ note_dead_letters(Verify *v)
 	Datum values[] = {Int32GetDatum(v->request.sink_id), Int64GetDatum(v->request.from),
 					  Int64GetDatum(v->request.to)};
 
-	relay_begin("reading the dead letters");
+	usher_worker_begin("reading the dead letters");
 	SPI_connect();
 	SPI_execute_with_args("SELECT d.position FROM usher.dead_letters d"
 						  " WHERE d.sink_id OPERATOR(pg_catalog.=) $1"
@@ -200,7 +200,7 @@ note_since(Verify *v)
 	Datum values[] = {Int64GetDatum(v->request.from)};
 	bool isnull;
 
-	relay_begin("reading the log");
+	usher_worker_begin("reading the log");
 	SPI_connect();
 	SPI_execute_with_args(
 		"SELECT pg_catalog.floor(pg_catalog.extract('epoch', l.recorded_at)"
@@ -338,7 +338,7 @@ prepare(Verify *v)
 	v->verifier.oldest = oldest;
 	v->verifier.arg = v;
 
-	relay_begin("looking for the log");
+	usher_worker_begin("looking for the log");
 	r->db = usher_db();
 	relay_commit();
 	r->sink_id = v->request.sink_id;

@@ -32,4 +32,8 @@ extern void usher_worker_signals(bool graceful);
 extern void usher_worker_settings(void);
 extern void usher_worker_loop(UsherWorker *worker);
 
+/* A transaction with a snapshot; the activity is shown while it runs. */
+extern void usher_worker_begin(const char *activity);
+extern void usher_worker_commit(void);
+
 #endif /* USHER_WORKER_LOOP_H */

@@ -76,35 +76,25 @@ exclusive_database(Node *statement)
 
 /* Tell the workers of a database to end; returns how many there are. */
 static int
-terminate_workers(UsherDb *db)
+terminate_workers(Oid dboid)
 {
-	uint32 procno = pg_atomic_read_u32(&db->worker_procno);
 	int running = 0;
 
-	if (procno != USHER_NO_PROC)
-	{
-		int pid = ProcGlobal->allProcs[procno].pid;
-
-		if (pid != 0)
-			kill(pid, SIGTERM);
-		running++;
-	}
-	return running + usher_relays_terminate(db->dboid) + usher_handler_workers_terminate(db->dboid);
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == dboid &&
+			usher_terminate_proc(pg_atomic_read_u32(&usher_shared->dbs[i].worker_procno)))
+			running++;
+	return running + usher_relays_terminate(dboid) + usher_handler_workers_terminate(dboid);
 }
 
+/* No worker of the database is started for a while. */
 static void
-end_workers(UsherDb *db)
+pause_starts(Oid dboid, int ms)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
-
-	db->worker_paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
-	while (terminate_workers(db) > 0 && GetCurrentTimestamp() < deadline)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == dboid)
+			usher_shared->dbs[i].worker_paused_until = TimestampTzPlusMilliseconds(
+				GetCurrentTimestamp(), ms);
 }
 
 /*
@@ -128,19 +118,8 @@ drops_log(Node *statement)
 static void
 end_relays(void)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
-
-	for (int i = 0; i < usher_shared->ndbs; i++)
-		if (usher_shared->dbs[i].dboid == MyDatabaseId)
-			usher_shared->dbs[i].worker_paused_until = TimestampTzPlusMilliseconds(
-				GetCurrentTimestamp(), PAUSE_RELAYS_MS);
-	while (usher_relays_terminate(MyDatabaseId) > 0 && GetCurrentTimestamp() < deadline)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	pause_starts(MyDatabaseId, PAUSE_RELAYS_MS);
+	usher_terminate_all(usher_relays_terminate, MyDatabaseId);
 }
 
 static void
@@ -150,9 +129,8 @@ pause_workers(const char *name)
 
 	if (!OidIsValid(dboid) || !usher_owns_database(dboid, GetUserId()))
 		return;
-	for (int i = 0; i < usher_shared->ndbs; i++)
-		if (usher_shared->dbs[i].dboid == dboid)
-			end_workers(&usher_shared->dbs[i]);
+	pause_starts(dboid, PAUSE_MS);
+	usher_terminate_all(terminate_workers, dboid);
 }
 
 static void

@@ -14,7 +14,8 @@
 #include "storage/proc.h"
 #include "storage/shmem.h"
 
-#define TRANCHE "pg_usher"
+#define TRANCHE     "pg_usher"
+#define END_WAIT_MS 3000
 
 UsherShared *usher_shared;
 
@@ -183,4 +184,31 @@ usher_db_forget(UsherDb *db)
 		if (usher_shared->relays[i].dboid == db->dboid)
 			usher_relay_forget(&usher_shared->relays[i]);
 	db->dboid = InvalidOid;
+}
+
+bool
+usher_terminate_proc(uint32 procno)
+{
+	int pid;
+
+	if (procno == USHER_NO_PROC)
+		return false;
+	pid = ProcGlobal->allProcs[procno].pid;
+	if (pid != 0)
+		kill(pid, SIGTERM);
+	return true;
+}
+
+void
+usher_terminate_all(int (*terminate)(Oid dboid), Oid dboid)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_WAIT_MS);
+
+	while (terminate(dboid) > 0 && GetCurrentTimestamp() < deadline)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }

@@ -163,6 +163,12 @@ extern void usher_db_forget(UsherDb *db);
 /* Set the latch of the process with this number, if there is one. */
 extern void usher_poke_proc(uint32 procno);
 
+/* SIGTERM to it; false: there is nobody. */
+extern bool usher_terminate_proc(uint32 procno);
+
+/* Call terminate, which tells how many still run, until none does or some seconds are over. */
+extern void usher_terminate_all(int (*terminate)(Oid dboid), Oid dboid);
+
 /* Wake the database's housekeeping worker. */
 extern void usher_wake_housekeeping(UsherDb *db);
 

@@ -133,16 +133,9 @@ usher_handler_workers_terminate(Oid dboid)
 	for (int i = 0; i < USHER_HANDLER_WORKERS_MAX; i++)
 	{
 		UsherHandlerWorker *w = &usher_shared->handlers[i];
-		uint32 procno = pg_atomic_read_u32(&w->procno);
 
-		if (w->dboid == dboid && procno != USHER_NO_PROC)
-		{
-			int pid = ProcGlobal->allProcs[procno].pid;
-
-			if (pid != 0)
-				kill(pid, SIGTERM);
+		if (w->dboid == dboid && usher_terminate_proc(pg_atomic_read_u32(&w->procno)))
 			running++;
-		}
 	}
 	return running;
 }

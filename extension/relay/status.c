@@ -150,16 +150,9 @@ usher_relays_terminate(Oid dboid)
 	for (int i = 0; i < usher_shared->nrelays; i++)
 	{
 		UsherRelay *r = &usher_shared->relays[i];
-		uint32 procno = pg_atomic_read_u32(&r->procno);
 
-		if (r->dboid == dboid && procno != USHER_NO_PROC)
-		{
-			int pid = ProcGlobal->allProcs[procno].pid;
-
-			if (pid != 0)
-				kill(pid, SIGTERM);
+		if (r->dboid == dboid && usher_terminate_proc(pg_atomic_read_u32(&r->procno)))
 			running++;
-		}
 	}
 	return running;
 }
