@@ -1,0 +1,71 @@
+/*
+ * gateway/config.h
+ *	  The settings: one table, in config.c.
+ *
+ * Each setting `some_name` is a line `some_name = value` of the configuration
+ * file, the environment's USHERD_SOME_NAME, and the flag --some-name=value;
+ * a flag wins over the environment, the environment over the file.
+ */
+#ifndef USHERD_CONFIG_H
+#define USHERD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the settings are called is what the file calls them; docs/usherd.md says what they mean. */
+typedef struct Config
+{
+	/* who listens where */
+	char *listen; /* address:port of the API */
+	char *listen_admin; /* address:port of /readyz and /metrics; loopback */
+	char *tls_certificate, *tls_key; /* PEM files; "" without TLS */
+	/* the database */
+	char *database; /* a libpq connection string */
+	int write_connections, read_connections, slow_connections;
+	int read_pipeline; /* calls in flight on a connection of the read lane */
+	int queue_max; /* entries of a lane's queue */
+	double queue_age_seconds;
+	double write_timeout_seconds, read_timeout_seconds, slow_timeout_seconds; /* statement_timeout */
+	int batch_requests_max, batch_events_max;
+	int64_t batch_bytes_max;
+	/* limits of a request */
+	int64_t body_bytes_max;
+	int header_bytes_max;
+	int json_depth_max;
+	int events_per_request_max;
+	int64_t reply_bytes_max;
+	int requests_in_flight_max;
+	int connections_max, connections_per_address_max;
+	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds, drain_timeout_seconds;
+	int body_rate_min; /* bytes a second, beyond the first seconds: slow clients are ended */
+	double wait_seconds_max; /* of a long poll */
+	int waiters_max; /* parked requests */
+	/* identity */
+	char *jwt_keys; /* JWKS file, or directory of PEM files with an algorithm each */
+	char *jwt_issuer, *jwt_audience;
+	double jwt_skew_seconds;
+	int token_cache_entries;
+	char *anonymous_tenant; /* for routes that allow nobody */
+	char *anonymous_scopes;
+	char *cors_origins; /* separated by blanks; "*" all; "" none */
+	/* addresses and rates */
+	char *allow, *deny, *trusted_proxies; /* CIDR lists */
+	char *rate_limits; /* class=per_minute/burst, separated by blanks */
+	int rate_buckets;
+	/* logs */
+	char *access_log, *error_log; /* files; "-" standard error; "" none */
+	char *log_level;
+	int journal_buffer_bytes;
+} Config;
+
+extern Config config;
+
+/* false: error has the file's line and what is wrong with it, and config is as before. */
+extern bool config_load(int argc, char **argv, char *error, size_t size);
+extern bool config_reload(char *error, size_t size);
+extern void config_print(void); /* all settings; secrets as *** */
+/* For the check that docs/usherd.md describes each: name, type, default, unit. */
+extern void config_list(void);
+
+#endif /* USHERD_CONFIG_H */

@@ -1,0 +1,83 @@
+/*
+ * gateway/db.h
+ *	  Calls to PostgreSQL on usherd's event loop: lanes of pipelined connections.
+ *
+ * Nothing here blocks.  A lane is a queue and a few connections; a call is one
+ * prepared statement and its own Sync (so its own transaction), and ends in
+ * exactly one call of done(), never from within db_submit().  The tenants of a
+ * lane are served in turn, and none holds more than half of its queue while
+ * others wait.
+ */
+#ifndef USHERD_DB_H
+#define USHERD_DB_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/text.h"
+
+typedef enum DbLane
+{
+	LANE_WRITE, /* 2 connections: batches of appends, one at a time each */
+	LANE_READ, /* 4, pipelined */
+	LANE_SLOW, /* 2, one call at a time: polls, dead letters, lists */
+	LANE_LOG, /* 1: the reader of the log, and what the loop itself asks */
+	LANES
+} DbLane;
+
+typedef enum DbOutcome
+{
+	DB_DONE, /* the Sync's result is here: committed */
+	DB_REFUSED, /* rolled back; the result has the SQLSTATE */
+	DB_LOST, /* sent, and the connection ended before the Sync's result: nobody knows */
+	DB_UNSENT, /* never sent: the queue is full, the call waited too long, or there is no database */
+} DbOutcome;
+
+/* One for each statement that there is, static.  It is prepared on a connection when it is first used there. */
+typedef struct DbStatement
+{
+	const char *name;
+	const char *sql;
+	int nparams;
+	bool binary_result;
+} DbStatement;
+
+#define DB_PARAMS_MAX 12
+
+typedef struct DbCall
+{
+	const DbStatement *statement;
+	const char *values[DB_PARAMS_MAX]; /* must live until done() */
+	int lengths[DB_PARAMS_MAX]; /* for binary ones */
+	int formats[DB_PARAMS_MAX]; /* 0 text, 1 binary */
+	const char *tenant; /* whose turn it is; "" for the loop's own */
+	/* The result is freed behind it; NULL when DB_LOST or DB_UNSENT. */
+	void (*done)(void *context, DbOutcome outcome, PGresult *result);
+	void *context;
+} DbCall;
+
+struct ev_loop;
+
+/* Begins to connect; the lanes' sizes and limits are from the configuration. */
+extern void db_start(struct ev_loop *loop);
+extern void db_submit(DbLane lane, const DbCall *call);
+
+/* Do connections stand (a lane without one refuses at once), and does usher.gateway_protocol() fit? */
+extern bool db_ready(void);
+extern int db_retry_after_seconds(void); /* for a reply 503 */
+
+/* Something is queued or in flight? */
+extern bool db_busy(void);
+extern void db_stop(void); /* ends all connections; calls end as lost or unsent */
+
+/*
+ * Oids of composite types by name, looked up when the first connection stands; 0: not yet.
+ * Known: usher.append_request, usher.request_event and their arrays.
+ */
+extern Oid db_type(const char *name);
+
+/* Called when connections stand again after none did (to read what was missed). */
+extern void db_on_ready(void (*callback)(void));
+
+#endif /* USHERD_DB_H */

@@ -1,0 +1,76 @@
+/*
+ * gateway/identity.h
+ *	  Who asks: from the Authorization header to tenant, user, roles and scopes.
+ *
+ * identity_of() answers from memory (a verified token is cached under its
+ * SHA-256; keys of the API are cached, too) or goes to the database once and
+ * calls back.  An identity is counted: hold it with identity_keep(), give it
+ * back with identity_release().
+ */
+#ifndef USHERD_IDENTITY_H
+#define USHERD_IDENTITY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/text.h"
+
+typedef struct Identity
+{
+	int references;
+	bool anonymous;
+	bool is_key; /* an API key, else a token or nobody */
+	char *tenant; /* by name; the configured default for anonymous */
+	char *user; /* the token's subject, the key's name; "" for nobody */
+	char *session; /* the token's sid, or "" */
+	char *actor_type; /* "user", "service", "anonymous" */
+	char **roles;
+	int nroles;
+	char **scopes; /* "log:read", "log:append:order", "subscribe:order.**" ... */
+	int nscopes;
+	int64_t issued_at; /* Unix seconds; 0: not known */
+	int64_t expires_at; /* 0: never */
+	int64_t id; /* differs from every other identity's while usherd runs */
+} Identity;
+
+typedef enum IdentityOutcome
+{
+	IDENTITY_OK,
+	IDENTITY_NONE, /* no credentials were given: *identity is the anonymous one */
+	IDENTITY_INVALID, /* 401: reason says why, without any secret */
+	IDENTITY_UNAVAILABLE, /* 503: the keys or the revocations could not be read yet */
+	IDENTITY_PENDING, /* done() will be called */
+} IdentityOutcome;
+
+typedef void (*identity_done)(void *context, IdentityOutcome outcome, Identity *identity, const char *reason);
+
+/*
+ * authorization: the header's value, or absent.  The identity that comes back is held for the caller.
+ * When IDENTITY_PENDING, done() is called later, once, never from within.
+ */
+extern IdentityOutcome identity_of(Slice authorization, Identity **identity, const char **reason,
+								   identity_done done, void *context);
+extern Identity *identity_keep(Identity *identity);
+extern void identity_release(Identity *identity);
+
+/*
+ * Does a scope allow it?  what: "log:read", "log:append", "subscribe", "subscriptions", "admin" ...;
+ * object: the category, pattern or name that it is about, or absent.  "log:append:order" allows
+ * "log:append" with object "order"; "log:append" allows every object; "*" in a scope's object is a glob
+ * over dot-separated segments.
+ */
+extern bool identity_allows(const Identity *identity, const char *what, Slice object);
+
+/* Keys and settings from the configuration; false: error says what is wrong and nothing changed. */
+extern bool identity_load(char *error, size_t size);
+
+/* A revocation was read from the log: kind session, user, key or tenant; tokens issued before are refused. */
+extern void identity_revoked(const char *tenant, const char *kind, const char *id, int64_t not_before);
+/* All retained revocations have been read: until then credentials are answered with IDENTITY_UNAVAILABLE. */
+extern void identity_revocations_ready(bool ready);
+/* Called with each identity that a revocation ends, so that open sockets can be closed. */
+extern void identity_on_revoked(void (*callback)(const char *tenant, const char *kind, const char *id, int64_t not_before));
+extern bool identity_is_revoked(const Identity *identity);
+
+#endif /* USHERD_IDENTITY_H */

@@ -1,0 +1,62 @@
+/*
+ * gateway/lib/text.h
+ *	  Memory that lives as long as a request, and text that grows in it.
+ *
+ * Pure C.  An arena frees everything at once.  All functions end the process
+ * when the machine is out of memory (usherd keeps no state that it cannot
+ * read again).
+ */
+#ifndef USHERD_TEXT_H
+#define USHERD_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Slice
+{
+	const char *data; /* NULL: absent */
+	size_t len;
+} Slice;
+
+typedef struct ArenaBlock ArenaBlock;
+
+/* Begin with {0}. */
+typedef struct Arena
+{
+	ArenaBlock *block;
+	size_t used;
+	size_t size;
+} Arena;
+
+extern void *arena_alloc(Arena *arena, size_t size); /* not zeroed; aligned for any type */
+extern void *arena_zalloc(Arena *arena, size_t size);
+extern char *arena_copy(Arena *arena, const char *data, size_t len); /* ends in a zero byte */
+extern Slice arena_slice(Arena *arena, Slice slice); /* the same, as a slice */
+extern char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+extern void arena_free(Arena *arena); /* all; the arena can be used again */
+
+/* Grows by malloc; begin with {0}, end with text_free.  data ends in a zero byte once something was added. */
+typedef struct Text
+{
+	char *data;
+	size_t len;
+	size_t size;
+} Text;
+
+extern void text_reserve(Text *text, size_t more);
+extern void text_add(Text *text, const char *data, size_t len);
+extern void text_puts(Text *text, const char *string);
+extern void text_char(Text *text, char c);
+extern void text_int(Text *text, int64_t number);
+extern void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A JSON string with its quotes.  What is not UTF-8 becomes U+FFFD. */
+extern void text_json(Text *text, const char *data, size_t len);
+extern void text_free(Text *text);
+
+extern bool slice_is(Slice slice, const char *string);
+extern bool slice_is_nocase(Slice slice, const char *string);
+/* A decimal number, digits only (a minus in front when min < 0), within [min, max]. */
+extern bool slice_int(Slice slice, int64_t min, int64_t max, int64_t *number);
+
+#endif /* USHERD_TEXT_H */
