@@ -26,7 +26,8 @@ typedef struct Config
 	int read_pipeline; /* calls in flight on a connection of the read lane */
 	int queue_max; /* entries of a lane's queue */
 	double queue_age_seconds;
-	double write_timeout_seconds, read_timeout_seconds, slow_timeout_seconds; /* statement_timeout */
+	double write_timeout_seconds, read_timeout_seconds,
+		slow_timeout_seconds; /* statement_timeout */
 	int batch_requests_max, batch_events_max;
 	int64_t batch_bytes_max;
 	/* limits of a request */
@@ -37,7 +38,8 @@ typedef struct Config
 	int64_t reply_bytes_max;
 	int requests_in_flight_max;
 	int connections_max, connections_per_address_max;
-	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds, drain_timeout_seconds;
+	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds,
+		drain_timeout_seconds;
 	int body_rate_min; /* bytes a second, beyond the first seconds: slow clients are ended */
 	double wait_seconds_max; /* of a long poll */
 	int waiters_max; /* parked requests */

@@ -43,7 +43,8 @@ typedef enum IdentityOutcome
 	IDENTITY_PENDING, /* done() will be called */
 } IdentityOutcome;
 
-typedef void (*identity_done)(void *context, IdentityOutcome outcome, Identity *identity, const char *reason);
+typedef void (*identity_done)(void *context, IdentityOutcome outcome, Identity *identity,
+							  const char *reason);
 
 /*
  * authorization: the header's value, or absent.  The identity that comes back is held for the caller.
@@ -66,11 +67,13 @@ extern bool identity_allows(const Identity *identity, const char *what, Slice ob
 extern bool identity_load(char *error, size_t size);
 
 /* A revocation was read from the log: kind session, user, key or tenant; tokens issued before are refused. */
-extern void identity_revoked(const char *tenant, const char *kind, const char *id, int64_t not_before);
+extern void
+identity_revoked(const char *tenant, const char *kind, const char *id, int64_t not_before);
 /* All retained revocations have been read: until then credentials are answered with IDENTITY_UNAVAILABLE. */
 extern void identity_revocations_ready(bool ready);
 /* Called with each identity that a revocation ends, so that open sockets can be closed. */
-extern void identity_on_revoked(void (*callback)(const char *tenant, const char *kind, const char *id, int64_t not_before));
+extern void identity_on_revoked(void (*callback)(const char *tenant, const char *kind,
+												 const char *id, int64_t not_before));
 extern bool identity_is_revoked(const Identity *identity);
 
 #endif /* USHERD_IDENTITY_H */

@@ -27,7 +27,8 @@ extern void journal_reopen(void); /* after rotation */
 extern void journal_stop(void); /* writes what is there */
 
 /* {"time", "level", "message", ...}; the message is made as by printf. */
-extern void journal(JournalLevel level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+extern void
+journal(JournalLevel level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 typedef struct JournalAccess
 {

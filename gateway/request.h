@@ -29,6 +29,7 @@ typedef enum Method
 } Method;
 
 struct Connection;
+struct HttpHead;
 struct Route;
 
 typedef struct Pair
@@ -44,11 +45,12 @@ typedef struct Request
 	const struct Route *route;
 	Arena arena;
 	Method method;
-	Slice path; /* decoded, without the query */
+	Slice method_name, target; /* as they came */
+	Slice path; /* decoded for the journal, without the query */
 	Slice arguments[REQUEST_ARGUMENTS_MAX]; /* what stands for the {names} of the route's path */
 	Pair *query; /* decoded */
 	int nquery;
-	Pair *headers; /* names in lower case; those of the table in listener.c */
+	Pair *headers; /* names in lower case */
 	int nheaders;
 	Slice body;
 	Identity *identity; /* set behind the router */
@@ -67,13 +69,18 @@ typedef struct Request
 /* Absent slices when there is none.  query_int: false, and a 400 was replied, when it is no number in [min, max]. */
 extern Slice request_query(const Request *request, const char *name);
 extern Slice request_header(const Request *request, const char *name);
-extern bool request_query_int(Request *request, const char *name, int64_t min, int64_t max, int64_t fallback,
-							  int64_t *value);
+extern bool request_query_int(Request *request, const char *name, int64_t min, int64_t max,
+							  int64_t fallback, int64_t *value);
+
+/* Everything of the head is copied; connection is the caller's to set. */
+extern Request *request_make(const struct HttpHead *head, const Address *peer);
+extern void request_free(Request *request);
 
 /* reply.c */
 extern void reply_header(Request *request, const char *name, const char *value);
 /* The body is copied (or sent) before it returns.  ETag, 304, gzip, HEAD, CORS and the common headers are done here. */
-extern void reply(Request *request, int status, const char *content_type, const char *body, size_t len);
+extern void
+reply(Request *request, int status, const char *content_type, const char *body, size_t len);
 extern void reply_json(Request *request, int status, const Text *json);
 /*
  * RFC 9457.  kind: the last part of the problem's type, e.g. "wrong-expected-version"; members: further JSON
@@ -82,8 +89,9 @@ extern void reply_json(Request *request, int status, const Text *json);
 extern void reply_problem(Request *request, int status, const char *kind, const char *members,
 						  const char *detail, ...) __attribute__((format(printf, 5, 6)));
 /* What a SQLSTATE means in HTTP: the table is lib/problem.c's. */
-extern void reply_sqlstate(Request *request, const char *sqlstate, const char *message, const char *detail,
-						   const char *members);
-extern void reply_unavailable(Request *request, const char *kind, const char *detail); /* 503 with Retry-After */
+extern void reply_sqlstate(Request *request, const char *sqlstate, const char *message,
+						   const char *detail, const char *members);
+extern void reply_unavailable(Request *request, const char *kind,
+							  const char *detail); /* 503 with Retry-After */
 
 #endif /* USHERD_REQUEST_H */

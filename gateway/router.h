@@ -25,13 +25,14 @@ typedef struct RouteReply
 } RouteReply;
 
 #define ROUTE_PARAMETERS_MAX 12
-#define ROUTE_REPLIES_MAX 14
+#define ROUTE_REPLIES_MAX    14
 
 typedef struct Route
 {
 	Method method; /* HEAD goes with GET; OPTIONS is answered by the router */
 	const char *path; /* "/v1/streams/{stream}/events" */
-	const char *query_path; /* "/v1/streams/events": the same with ?stream=, for names that are not plain; or NULL */
+	const char *
+		query_path; /* "/v1/streams/events": the same with ?stream=, for names that are not plain; or NULL */
 	const char *operation; /* "appendEvents": operationId */
 	const char *summary;
 	const char *tag;

@@ -1,0 +1,26 @@
+/*
+ * gateway/handlers/append.h
+ *	  What the handlers that write share.
+ */
+#ifndef USHERD_HANDLERS_APPEND_H
+#define USHERD_HANDLERS_APPEND_H
+
+#include "../batch.h"
+#include "../lib/json_check.h"
+#include "../request.h"
+
+/* Is the body JSON? false: 400 was replied. */
+extern bool body_json(Request *request, JsonValue *value);
+/* Replies 422, of the event at index (-1: of the whole); always false. */
+extern bool body_refused(Request *request, int index, const char *detail);
+/* May the identity append to the stream's category? false: 403 was replied. */
+extern bool append_allowed(Request *request, Slice stream);
+
+/* Appends the events, with what the request's headers say; done() replies when they are committed. */
+extern void append_submit(Request *request, const AppendEvent *events, int nevents,
+						  void (*done)(Request *request, const AppendRequest *append,
+									   const AppendResult *result));
+/* 201 with ids, versions and positions. */
+extern void append_reply(Request *request, const AppendRequest *append, const AppendResult *result);
+
+#endif /* USHERD_HANDLERS_APPEND_H */

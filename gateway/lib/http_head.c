@@ -1,0 +1,213 @@
+/*
+ * gateway/lib/http_head.c
+ *	  The head of an HTTP/1.1 request, strictly.
+ *
+ * RFC 9112 (syntax, section 2-5), RFC 9110 (tokens, section 5.6.2).
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "http_head.h"
+
+/* tchar of RFC 9110, 5.6.2 */
+static bool
+is_token_char(unsigned char c)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+		return true;
+	return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+}
+
+static bool
+is_token(Slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (!is_token_char((unsigned char) text.data[i]))
+			return false;
+	return text.len > 0;
+}
+
+/* Everything visible but what RFC 3986 has no place for; bytes above 127 are not ASCII and not allowed. */
+static bool
+is_target(Slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+	{
+		unsigned char c = (unsigned char) text.data[i];
+
+		if (c <= ' ' || c >= 127 || strchr("\"<>\\^`{|}#", c) != NULL)
+			return false;
+	}
+	return text.len > 0 && (text.data[0] == '/' || (text.len == 1 && text.data[0] == '*'));
+}
+
+/* A line ends in CR LF; neither stands alone.  false: it does. */
+static bool
+next_line(const char **at, const char *end, Slice *line)
+{
+	const char *lf = memchr(*at, '\n', (size_t) (end - *at));
+
+	if (lf == NULL || lf == *at || lf[-1] != '\r')
+		return false;
+	*line = (Slice){*at, (size_t) (lf - 1 - *at)};
+	*at = lf + 1;
+	return memchr(line->data, '\r', line->len) == NULL;
+}
+
+static HttpHeadResult
+parse_request_line(Slice line, HttpHead *head)
+{
+	const char *end = line.data + line.len;
+	const char *space = memchr(line.data, ' ', line.len);
+	const char *second;
+
+	if (space == NULL)
+		return HTTP_HEAD_BAD;
+	head->method = (Slice){line.data, (size_t) (space - line.data)};
+	second = memchr(space + 1, ' ', (size_t) (end - space - 1));
+	if (second == NULL || !is_token(head->method))
+		return HTTP_HEAD_BAD;
+	head->target = (Slice){space + 1, (size_t) (second - space - 1)};
+	if (!is_target(head->target))
+		return HTTP_HEAD_BAD;
+	if (end - second != 9 || memcmp(second + 1, "HTTP/", 5) != 0 || second[7] != '.' ||
+		second[6] < '0' || second[6] > '9' || second[8] < '0' || second[8] > '9')
+		return HTTP_HEAD_BAD;
+	if (second[6] != '1' || second[8] > '1')
+		return HTTP_HEAD_VERSION;
+	head->minor_version = second[8] - '0';
+	return HTTP_HEAD_OK;
+}
+
+static bool
+parse_field(Slice line, HttpField *field)
+{
+	const char *colon = memchr(line.data, ':', line.len);
+	const char *value, *end = line.data + line.len;
+
+	if (colon == NULL)
+		return false;
+	field->name = (Slice){line.data, (size_t) (colon - line.data)};
+	if (!is_token(field->name))
+		return false; /* a blank before the colon, or a folded line */
+	value = colon + 1;
+	while (value < end && (*value == ' ' || *value == '\t'))
+		value++;
+	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	for (const char *p = value; p < end; p++)
+		if (((unsigned char) *p < ' ' && *p != '\t') || *p == 127)
+			return false;
+	field->value = (Slice){value, (size_t) (end - value)};
+	return true;
+}
+
+/* Where the head ends, behind its empty line; NULL: it has not ended. */
+static const char *
+find_end(const char *text, size_t len, size_t start)
+{
+	const char *at = text + (start > 3 ? start - 3 : 0);
+
+	while ((at = memchr(at, '\n', (size_t) (text + len - at))) != NULL)
+	{
+		/* An empty line: CR LF, or LF alone, which is refused when the lines are read. */
+		if (at + 1 < text + len && at[1] == '\n')
+			return at + 2;
+		if (at + 2 < text + len && at[1] == '\r' && at[2] == '\n')
+			return at + 3;
+		at++;
+	}
+	return NULL;
+}
+
+HttpHeadResult
+http_head_parse(const char *text, size_t len, size_t start, HttpHead *head, size_t *used)
+{
+	const char *at = text;
+	const char *end;
+	HttpHeadResult result;
+	Slice line;
+	bool twice;
+
+	/* RFC 9112, 2.2: a server should ignore an empty line in front; more than a few are no accident. */
+	for (int i = 0; i < 4 && len - (size_t) (at - text) >= 2 && at[0] == '\r' && at[1] == '\n'; i++)
+		at += 2;
+	if ((size_t) (at - text) < len && at[0] != '\r' && !is_token_char((unsigned char) at[0]))
+		return HTTP_HEAD_BAD;
+	end = find_end(at, len - (size_t) (at - text),
+				   start > (size_t) (at - text) ? start - (size_t) (at - text) : 0);
+	if (end == NULL)
+	{
+		*used = len;
+		return HTTP_HEAD_MORE;
+	}
+	if (!next_line(&at, end, &line))
+		return HTTP_HEAD_BAD;
+	result = parse_request_line(line, head);
+	if (result != HTTP_HEAD_OK)
+		return result;
+	head->nfields = 0;
+	for (;;)
+	{
+		if (!next_line(&at, end, &line))
+			return HTTP_HEAD_BAD;
+		if (line.len == 0)
+			break;
+		if (head->nfields == HTTP_FIELDS_MAX)
+			return HTTP_HEAD_FIELDS;
+		if (!parse_field(line, &head->fields[head->nfields++]))
+			return HTTP_HEAD_BAD;
+	}
+	*used = (size_t) (at - text);
+	/* RFC 9112, 3.2: exactly one Host in HTTP/1.1. */
+	if ((http_head_field(head, "host", &twice).data == NULL && head->minor_version > 0) || twice)
+		return HTTP_HEAD_BAD;
+	return HTTP_HEAD_OK;
+}
+
+Slice
+http_head_field(const HttpHead *head, const char *name, bool *twice)
+{
+	Slice found = {NULL, 0};
+
+	*twice = false;
+	for (int i = 0; i < head->nfields; i++)
+	{
+		if (!slice_is_nocase(head->fields[i].name, name))
+			continue;
+		if (found.data != NULL)
+			*twice = true;
+		else
+			found = head->fields[i].value;
+	}
+	return found;
+}
+
+bool
+http_head_list_has(const HttpHead *head, const char *name, const char *element)
+{
+	size_t len = strlen(element);
+
+	for (int i = 0; i < head->nfields; i++)
+	{
+		const char *at = head->fields[i].value.data;
+		const char *end = at + head->fields[i].value.len;
+
+		if (!slice_is_nocase(head->fields[i].name, name))
+			continue;
+		while (at < end)
+		{
+			const char *comma = memchr(at, ',', (size_t) (end - at));
+			const char *stop = comma ? comma : end;
+
+			while (at < stop && (*at == ' ' || *at == '\t'))
+				at++;
+			while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
+				stop--;
+			if ((size_t) (stop - at) == len && strncasecmp(at, element, len) == 0)
+				return true;
+			at = comma ? comma + 1 : end;
+		}
+	}
+	return false;
+}

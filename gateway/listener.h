@@ -1,0 +1,53 @@
+/*
+ * gateway/listener.h
+ *	  Sockets: accepted by us, read, written and encrypted by libwebsockets on the loop.
+ *
+ * A connection reads one request at a time; what a client sends ahead waits.
+ */
+#ifndef USHERD_LISTENER_H
+#define USHERD_LISTENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "request.h"
+
+struct ev_loop;
+typedef struct Connection Connection;
+
+/* Opens the sockets of the configuration; false: error says why. */
+extern bool listener_start(struct ev_loop *loop, char *error, size_t size);
+extern void listener_stop_accepting(void);
+extern bool listener_reload_certificate(void);
+extern int listener_connections(void);
+extern int listener_requests(void); /* in flight */
+extern void
+listener_close_idle(void); /* all that wait for a next request; others end with their reply */
+extern void listener_stop(void);
+
+/*
+ * The reply of the request in flight, head and body: written now, or by libwebsockets when the
+ * socket takes it.  close: the connection ends behind it.  The next request is read when the caller returns to the loop.
+ */
+extern void connection_reply(Connection *connection, const char *data, size_t len, bool close);
+extern bool connection_keeps_alive(const Connection *connection);
+
+/*
+ * For streams (server-sent events, WebSocket): the request's handler takes the connection over.  From then
+ * on bytes go to on_data, and no request is read any more; the request stays until the stream ends it.
+ */
+typedef struct StreamOps
+{
+	void (*on_data)(void *stream, const char *data, size_t len);
+	void (*on_writable)(void *stream); /* asked for by connection_want_write */
+	void (*on_close)(void *stream); /* the connection has ended, whoever ended it; called once */
+} StreamOps;
+extern void connection_take(Connection *connection, const StreamOps *ops, void *stream);
+extern bool
+connection_write(Connection *connection, const char *data, size_t len); /* false: it is ending */
+extern bool connection_choked(Connection *connection); /* would a write be queued? */
+extern void connection_want_write(Connection *connection);
+extern void connection_end(Connection *connection); /* behind what was written */
+
+#endif /* USHERD_LISTENER_H */

@@ -1,0 +1,386 @@
+/*
+ * gateway/reply.c
+ *	  Replies: the headers that all have, problems (RFC 9457), ETags, CORS, the access log.
+ *
+ * A reply ends its request: behind it the request is freed.
+ */
+#include <ev.h>
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "config.h"
+#include "db.h"
+#include "journal.h"
+#include "lib/problem.h"
+#include "listener.h"
+#include "router.h"
+#include "usherd.h"
+
+#define PROBLEM_TYPE "application/problem+json"
+
+static const char *
+reason(int status)
+{
+	switch (status)
+	{
+		case 200:
+			return "OK";
+		case 201:
+			return "Created";
+		case 202:
+			return "Accepted";
+		case 204:
+			return "No Content";
+		case 304:
+			return "Not Modified";
+		case 400:
+			return "Bad Request";
+		case 401:
+			return "Unauthorized";
+		case 403:
+			return "Forbidden";
+		case 404:
+			return "Not Found";
+		case 405:
+			return "Method Not Allowed";
+		case 406:
+			return "Not Acceptable";
+		case 408:
+			return "Request Timeout";
+		case 409:
+			return "Conflict";
+		case 410:
+			return "Gone";
+		case 412:
+			return "Precondition Failed";
+		case 413:
+			return "Content Too Large";
+		case 415:
+			return "Unsupported Media Type";
+		case 417:
+			return "Expectation Failed";
+		case 422:
+			return "Unprocessable Content";
+		case 429:
+			return "Too Many Requests";
+		case 431:
+			return "Request Header Fields Too Large";
+		case 500:
+			return "Internal Server Error";
+		case 501:
+			return "Not Implemented";
+		case 503:
+			return "Service Unavailable";
+		case 505:
+			return "HTTP Version Not Supported";
+		default:
+			return "Status";
+	}
+}
+
+/* Formed once a second. */
+static const char *
+http_date(void)
+{
+	static char text[40];
+	static time_t at;
+	time_t now = (time_t) ev_now(usherd_loop);
+
+	if (now != at)
+	{
+		struct tm tm;
+
+		gmtime_r(&now, &tm);
+		strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+		at = now;
+	}
+	return text;
+}
+
+void
+reply_header(Request *request, const char *name, const char *value)
+{
+	text_puts(&request->reply_headers, name);
+	text_add(&request->reply_headers, ": ", 2);
+	text_puts(&request->reply_headers, value);
+	text_add(&request->reply_headers, "\r\n", 2);
+}
+
+/* Is the origin in the list of blanks-separated ones? */
+static bool
+origin_allowed(Slice origin)
+{
+	const char *at = config.cors_origins;
+
+	while (*at)
+	{
+		size_t len = strcspn(at, " ");
+
+		if ((len == 1 && *at == '*') || (len == origin.len && memcmp(at, origin.data, len) == 0))
+			return true;
+		at += len;
+		at += strspn(at, " ");
+	}
+	return false;
+}
+
+static void
+add_cors(Request *request, Text *out)
+{
+	Slice origin = request_header(request, "origin");
+
+	if (config.cors_origins[0] == '\0')
+		return;
+	text_puts(out, "Vary: Origin\r\n");
+	if (origin.data == NULL || !origin_allowed(origin))
+		return;
+	text_puts(out, "Access-Control-Allow-Origin: ");
+	text_add(out, origin.data, origin.len);
+	text_puts(
+		out,
+		"\r\nAccess-Control-Expose-Headers: ETag, Idempotency-Replayed, Location, Request-Id, Retry-After, "
+		"Usher-Position, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset\r\n");
+	if (request->method == METHOD_OPTIONS)
+		text_puts(
+			out,
+			"Access-Control-Allow-Headers: Authorization, Content-Type, Expected-Version, Idempotency-Key, "
+			"If-None-Match, Last-Event-ID, Request-Id, Usher-After, traceparent\r\n"
+			"Access-Control-Max-Age: 600\r\n");
+}
+
+/* Weak: the same content, maybe compressed otherwise. */
+static void
+entity_tag(const char *body, size_t len, char tag[24])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+
+	EVP_Digest(body, len, digest, NULL, EVP_sha256(), NULL);
+	memcpy(tag, "W/\"", 3);
+	for (int i = 0; i < 8; i++)
+		snprintf(tag + 3 + 2 * i, 3, "%02x", digest[i]);
+	memcpy(tag + 19, "\"", 2);
+}
+
+/* If-None-Match: does one of its tags stand for the same content? */
+static bool
+tag_matches(Slice header, const char *tag)
+{
+	const char *strong = tag + 2;
+	size_t len = strlen(strong);
+
+	if (slice_is(header, "*"))
+		return true;
+	for (size_t i = 0; header.len >= len && i + len <= header.len; i++)
+		if (memcmp(header.data + i, strong, len) == 0)
+			return true;
+	return false;
+}
+
+static void
+log_access(const Request *request, int status, size_t bytes)
+{
+	char address[64];
+	JournalAccess access = {
+		.request_id = request->request_id,
+		.traceparent = request->traceparent,
+		.method = arena_copy((Arena *) &request->arena, request->method_name.data,
+							 request->method_name.len),
+		.path = arena_copy((Arena *) &request->arena, request->path.data ? request->path.data : "",
+						   request->path.len),
+		.route = request->route ? request->route->path : "",
+		.status = status,
+		.bytes = (int64_t) bytes,
+		.seconds = ev_time() - request->started,
+		.address = address,
+		.tenant = request->identity ? request->identity->tenant : "",
+		.user = request->identity ? request->identity->user : "",
+	};
+
+	if (config.access_log[0] == '\0')
+		return;
+	limit_format_address(&request->address, address, sizeof(address));
+	journal_access(&access);
+}
+
+static void
+add_rate(const Request *request, Text *out)
+{
+	if (!request->rate_taken)
+		return;
+	text_puts(out, "X-RateLimit-Limit: ");
+	text_int(out, request->rate.limit);
+	text_puts(out, "\r\nX-RateLimit-Remaining: ");
+	text_int(out, request->rate.remaining);
+	text_puts(out, "\r\nX-RateLimit-Reset: ");
+	text_int(out, request->rate.reset_seconds);
+	text_puts(out, "\r\n");
+}
+
+static void
+add_common(Request *request, int status, const char *content_type, size_t len, bool keep_alive,
+		   Text *out)
+{
+	text_puts(out, "HTTP/1.1 ");
+	text_int(out, status);
+	text_char(out, ' ');
+	text_puts(out, reason(status));
+	text_puts(out, "\r\nDate: ");
+	text_puts(out, http_date());
+	text_puts(out, "\r\nRequest-Id: ");
+	text_puts(out, request->request_id);
+	text_puts(out, "\r\ntraceparent: ");
+	text_puts(out, request->traceparent);
+	text_puts(out, "\r\n");
+	if (content_type)
+	{
+		text_puts(out, "Content-Type: ");
+		text_puts(out, content_type);
+		text_puts(out, "\r\nX-Content-Type-Options: nosniff\r\n");
+	}
+	if (status != 204 && status != 304)
+	{
+		text_puts(out, "Content-Length: ");
+		text_int(out, (int64_t) len);
+		text_puts(out, "\r\n");
+	}
+	if (request->identity && !request->identity->anonymous)
+		text_puts(out, "Cache-Control: private, no-cache\r\nVary: Authorization\r\n");
+	else
+		text_puts(out, "Cache-Control: no-cache\r\n");
+	if (!keep_alive)
+		text_puts(out, "Connection: close\r\n");
+	add_rate(request, out);
+	add_cors(request, out);
+	text_add(out, request->reply_headers.data ? request->reply_headers.data : "",
+			 request->reply_headers.len);
+}
+
+void
+reply(Request *request, int status, const char *content_type, const char *body, size_t len)
+{
+	static Text out;
+	bool keep_alive;
+	char tag[24];
+
+	if (request->connection == NULL)
+	{
+		log_access(request, 499, 0); /* the client did not wait */
+		request_free(request);
+		return;
+	}
+	keep_alive = connection_keeps_alive(request->connection);
+	if (status == 200 && (request->method == METHOD_GET || request->method == METHOD_HEAD))
+	{
+		Slice known = request_header(request, "if-none-match");
+
+		entity_tag(body, len, tag);
+		reply_header(request, "ETag", tag);
+		if (known.data && tag_matches(known, tag))
+		{
+			status = 304;
+			content_type = NULL;
+			len = 0;
+		}
+	}
+	out.len = 0;
+	add_common(request, status, content_type, len, keep_alive, &out);
+	text_add(&out, "\r\n", 2);
+	if (request->method == METHOD_HEAD)
+		len = 0;
+	text_add(&out, body, len);
+	log_access(request, status, len);
+	connection_reply(request->connection, out.data, out.len, !keep_alive);
+	request_free(request);
+}
+
+void
+reply_json(Request *request, int status, const Text *json)
+{
+	reply(request, status, "application/json", json->data, json->len);
+}
+
+static void
+send_problem(Request *request, int status, const char *kind, const char *title,
+			 const char *sqlstate, const char *members, const char *detail)
+{
+	Text json = {0};
+
+	text_puts(&json, "{\"type\":\"https://pg-usher.org/problems/");
+	text_puts(&json, kind);
+	text_puts(&json, "\",\"title\":");
+	text_json(&json, title, strlen(title));
+	text_puts(&json, ",\"status\":");
+	text_int(&json, status);
+	text_puts(&json, ",\"detail\":");
+	text_json(&json, detail, strlen(detail));
+	if (sqlstate)
+	{
+		text_puts(&json, ",\"code\":");
+		text_json(&json, sqlstate, strlen(sqlstate));
+	}
+	text_puts(&json, ",\"request_id\":");
+	text_json(&json, request->request_id, strlen(request->request_id));
+	if (members)
+		text_puts(&json, members);
+	text_char(&json, '}');
+	reply(request, status, PROBLEM_TYPE, json.data, json.len);
+	text_free(&json);
+}
+
+void
+reply_problem(Request *request, int status, const char *kind, const char *members,
+			  const char *detail, ...)
+{
+	char text[512];
+	char title[64];
+	va_list arguments;
+
+	va_start(arguments, detail);
+	vsnprintf(text, sizeof(text), detail, arguments);
+	va_end(arguments);
+	snprintf(title, sizeof(title), "%s", kind);
+	for (char *p = title; *p; p++)
+		if (*p == '-')
+			*p = ' ';
+	send_problem(request, status, kind, title, NULL, members, text);
+}
+
+void
+reply_sqlstate(Request *request, const char *sqlstate, const char *message, const char *detail,
+			   const char *members)
+{
+	const Problem *problem = problem_of(sqlstate);
+	Text text = {0};
+	char seconds[16];
+
+	if (problem->retry_after_seconds > 0)
+	{
+		snprintf(seconds, sizeof(seconds), "%d", problem->retry_after_seconds);
+		reply_header(request, "Retry-After", seconds);
+	}
+	if (problem->status == 500)
+		journal(JOURNAL_ERROR, "request %s: the database says %s: %s", request->request_id,
+				sqlstate, message);
+	text_puts(&text, problem->shown ? message : problem->title);
+	if (problem->shown && detail && detail[0])
+	{
+		text_puts(&text, ": ");
+		text_puts(&text, detail);
+	}
+	send_problem(request, problem->status, problem->kind, problem->title, sqlstate, members,
+				 text.data);
+	text_free(&text);
+}
+
+void
+reply_unavailable(Request *request, const char *kind, const char *detail)
+{
+	char seconds[16];
+
+	snprintf(seconds, sizeof(seconds), "%d", db_retry_after_seconds());
+	reply_header(request, "Retry-After", seconds);
+	reply_problem(request, 503, kind, NULL, "%s", detail);
+}

@@ -1,0 +1,285 @@
+/*
+ * gateway/router.c
+ *	  From a whole request to its handler: the route, who asks, how often, whether he may.
+ *
+ * The table of routes is routes.c.
+ */
+#include <ev.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config.h"
+#include "lib/uri.h"
+#include "router.h"
+#include "usherd.h"
+
+static const struct
+{
+	const char *name;
+	Method method;
+} methods[] = {
+	{"GET", METHOD_GET},         {"POST", METHOD_POST}, {"HEAD", METHOD_HEAD},
+	{"OPTIONS", METHOD_OPTIONS}, {"PUT", METHOD_PUT},   {"PATCH", METHOD_PATCH},
+	{"DELETE", METHOD_DELETE},
+};
+
+static bool
+find_method(Request *request)
+{
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (slice_is(request->method_name, methods[i].name))
+		{
+			request->method = methods[i].method;
+			return true;
+		}
+	reply_problem(request, 501, "unknown-method", NULL, "this method is not known");
+	return false;
+}
+
+/* The target's path and query; false: it was refused. */
+static bool
+split_target(Request *request)
+{
+	const char *question = memchr(request->target.data, '?', request->target.len);
+	Slice rest = {NULL, 0}, name, value;
+	char *decoded;
+	long len;
+
+	request->path = request->target;
+	if (question)
+	{
+		request->path.len = (size_t) (question - request->target.data);
+		rest = (Slice){question + 1, request->target.len - request->path.len - 1};
+	}
+	request->query = arena_alloc(&request->arena, sizeof(Pair) * (rest.len / 2 + 2));
+	while (rest.data && uri_query_next(&rest, &name, &value))
+	{
+		Pair *pair = &request->query[request->nquery];
+
+		if (request->nquery == 64)
+		{
+			reply_problem(request, 400, "invalid-parameter", NULL,
+						  "the query has more than 64 parameters");
+			return false;
+		}
+		decoded = arena_alloc(&request->arena, name.len + value.len + 2);
+		len = uri_decode(name, true, decoded);
+		if (len >= 0)
+		{
+			pair->name = (Slice){decoded, (size_t) len};
+			decoded += len;
+			len = uri_decode(value.data ? value : (Slice){"", 0}, true, decoded);
+			pair->value = (Slice){decoded, len < 0 ? 0 : (size_t) len};
+		}
+		if (len < 0)
+		{
+			reply_problem(request, 400, "invalid-parameter", NULL,
+						  "the query is not percent-encoded UTF-8");
+			return false;
+		}
+		request->nquery++;
+	}
+	return true;
+}
+
+/* Does the path fit, segment by segment? The arguments are the encoded ones. */
+static bool
+path_fits(const char *template, Slice path, Slice *arguments)
+{
+	Slice pattern = {template, strlen(template)};
+	Slice want, have;
+	int n = 0;
+
+	for (;;)
+	{
+		bool more = uri_path_next(&pattern, &want);
+
+		if (uri_path_next(&path, &have) != more)
+			return false;
+		if (!more)
+			return true;
+		if (want.len > 0 && want.data[0] == '{')
+		{
+			if (have.len == 0 || n == REQUEST_ARGUMENTS_MAX)
+				return false;
+			arguments[n++] = have;
+		}
+		else if (want.len != have.len || memcmp(want.data, have.data, want.len) != 0)
+			return false;
+	}
+}
+
+/*
+ * The names in the path, decoded; a name that is not plain may be percent-encoded, or stand in the query
+ * of the route's other path (?stream=, ?category=, ?name=).
+ */
+static bool
+take_arguments(Request *request, const Slice *arguments)
+{
+	for (int i = 0; i < REQUEST_ARGUMENTS_MAX && arguments[i].data; i++)
+	{
+		char *decoded = arena_alloc(&request->arena, arguments[i].len + 1);
+		long len = uri_decode(arguments[i], false, decoded);
+
+		if (len < 0)
+		{
+			reply_problem(request, 400, "invalid-path", NULL,
+						  "the path is not percent-encoded UTF-8");
+			return false;
+		}
+		request->arguments[i] = (Slice){decoded, (size_t) len};
+	}
+	return true;
+}
+
+static bool
+take_query_argument(Request *request)
+{
+	const RouteParameter *first = &request->route->parameters[0]; /* the path's comes first */
+
+	request->arguments[0] = request_query(request, first->name);
+	if (request->arguments[0].data != NULL && request->arguments[0].len > 0)
+		return true;
+	reply_problem(request, 400, "invalid-parameter", NULL, "the parameter \"%s\" is missing",
+				  first->name);
+	return false;
+}
+
+static void
+reply_options(Request *request, unsigned allowed, int status)
+{
+	Text list = {0};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (allowed & methods[i].method)
+		{
+			if (list.len > 0)
+				text_puts(&list, ", ");
+			text_puts(&list, methods[i].name);
+		}
+	reply_header(request, "Allow", list.data);
+	if (status == 204)
+	{
+		if (config.cors_origins[0] && request_header(request, "origin").data)
+			reply_header(request, "Access-Control-Allow-Methods", list.data);
+		reply(request, 204, NULL, "", 0);
+	}
+	else
+		reply_problem(request, 405, "method-not-allowed", NULL,
+					  "this resource does not know the method");
+	text_free(&list);
+}
+
+/* Finds the route; false: the request was answered. */
+static bool
+find_route(Request *request, bool admin)
+{
+	unsigned allowed = 0;
+	bool by_query = false;
+	Slice found[REQUEST_ARGUMENTS_MAX] = {{0}};
+	Method wanted = request->method == METHOD_HEAD ? METHOD_GET : request->method;
+
+	for (int i = 0; i < usherd_nroutes; i++)
+	{
+		const Route *route = &usherd_routes[i];
+		Slice arguments[REQUEST_ARGUMENTS_MAX] = {{0}};
+		bool other = route->query_path && path_fits(route->query_path, request->path, arguments);
+
+		if (route->admin != admin || (!other && !path_fits(route->path, request->path, arguments)))
+			continue;
+		allowed |= route->method | METHOD_OPTIONS | (route->method == METHOD_GET ? METHOD_HEAD : 0);
+		/* A path that is written out wins over one with a name in that place. */
+		if (route->method == wanted && (request->route == NULL || other))
+		{
+			request->route = route;
+			by_query = other;
+			memcpy(found, arguments, sizeof(found));
+		}
+	}
+	if (allowed == 0)
+	{
+		reply_problem(request, 404, "not-found", NULL, "there is no such resource");
+		return false;
+	}
+	if (request->method == METHOD_OPTIONS || request->route == NULL)
+	{
+		request->route = NULL;
+		reply_options(request, allowed, request->method == METHOD_OPTIONS ? 204 : 405);
+		return false;
+	}
+	return by_query ? take_query_argument(request) : take_arguments(request, found);
+}
+
+/*
+ * Who asks
+ */
+
+static void
+unauthorized(Request *request, const char *reason)
+{
+	reply_header(request, "WWW-Authenticate", reason ? "Bearer error=\"invalid_token\"" : "Bearer");
+	reply_problem(request, 401, reason ? "invalid-token" : "unauthorized", NULL, "%s",
+				  reason ? reason : "this needs a token");
+}
+
+static bool
+within_rate(Request *request)
+{
+	const Identity *who = request->identity;
+	char seconds[16];
+
+	if (request->route->rate_class == NULL)
+		return true;
+	request->rate = limit_take(request->route->rate_class, who->tenant, who->user, who->is_key,
+							   &request->address, ev_now(usherd_loop));
+	request->rate_taken = true;
+	if (request->rate.allowed)
+		return true;
+	snprintf(seconds, sizeof(seconds), "%d", request->rate.retry_after_seconds);
+	reply_header(request, "Retry-After", seconds);
+	reply_problem(request, 429, "rate-limited", NULL, "more requests than the limit allows");
+	return false;
+}
+
+static void
+identified(void *context, IdentityOutcome outcome, Identity *identity, const char *reason)
+{
+	Request *request = context;
+	const Route *route = request->route;
+
+	if (outcome == IDENTITY_OK || outcome == IDENTITY_NONE)
+		request->identity = identity;
+	if (outcome == IDENTITY_INVALID)
+		unauthorized(request, reason);
+	else if (outcome == IDENTITY_UNAVAILABLE)
+		reply_unavailable(request, "unavailable", "credentials cannot be checked yet");
+	else if (!within_rate(request))
+		return;
+	else if (outcome == IDENTITY_NONE && !route->anonymous &&
+			 !(route->scope && identity_allows(identity, route->scope, (Slice){NULL, 0})))
+		unauthorized(request, NULL);
+	else if (route->scope && !identity_allows(identity, route->scope, (Slice){NULL, 0}))
+		reply_problem(request, 403, "forbidden", NULL, "this needs the scope \"%s\"", route->scope);
+	else
+		route->handle(request);
+}
+
+void
+router_dispatch(Request *request, bool admin_listener)
+{
+	Identity *identity = NULL;
+	const char *reason = NULL;
+	IdentityOutcome outcome;
+
+	if (!find_method(request) || !split_target(request) || !find_route(request, admin_listener))
+		return;
+	if (!limit_address_allowed(&request->address))
+	{
+		reply_problem(request, 403, "address-refused", NULL, "this address is not served");
+		return;
+	}
+	outcome = identity_of(request_header(request, "authorization"), &identity, &reason, identified,
+						  request);
+	if (outcome != IDENTITY_PENDING)
+		identified(request, outcome, identity, reason);
+}
