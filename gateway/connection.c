@@ -24,7 +24,6 @@
 
 #include "config.h"
 #include "connection.h"
-#include "lib/http_framing.h"
 #include "lib/http_head.h"
 #include "listener.h"
 #include "router.h"
@@ -33,40 +32,6 @@
 #define LINGER_SECONDS     2
 #define BODY_GRACE_SECONDS 5 /* before the smallest rate counts */
 #define READ_AHEAD_MAX     65536 /* what a client may send behind a request that is in flight */
-
-typedef enum ConnectionState
-{
-	STATE_HEAD,
-	STATE_BODY,
-	STATE_BUSY,
-	STATE_LINGER,
-	STATE_STREAM,
-} ConnectionState;
-
-struct Connection
-{
-	struct lws *wsi;
-	Connection *previous, *next;
-	Address peer;
-	bool counted; /* by limit_connect */
-	bool admin;
-	bool keep_alive; /* of the request in flight */
-	bool advancing;
-	bool paused; /* the library does not read */
-	bool drained; /* LINGER: the reply is out */
-	ConnectionState state;
-	double since; /* when the state began; of HEAD when its first byte came */
-	Text in; /* read and not used */
-	size_t scanned; /* of an unfinished head */
-	Text body;
-	Framing framing; /* of the body that is being read */
-	int64_t body_missing; /* by Content-Length */
-	int64_t body_received;
-	Chunked chunks;
-	Request *request;
-	const StreamOps *ops;
-	void *stream;
-};
 
 static struct
 {
@@ -83,21 +48,21 @@ static void connection_advance(Connection *c);
  * Ends
  */
 
-static void
+void
 connection_kill(Connection *c)
 {
 	lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
-static void
-enter(Connection *c, ConnectionState state)
+void
+connection_enter(Connection *c, ConnectionState state)
 {
 	c->state = state;
 	c->since = ev_now(usherd_loop);
 }
 
-static void
-read_more(Connection *c, bool on)
+void
+connection_read(Connection *c, bool on)
 {
 	if (c->paused == !on)
 		return;
@@ -105,13 +70,13 @@ read_more(Connection *c, bool on)
 	lws_rx_flow_control(c->wsi, on ? 1 : 0);
 }
 
-static void
-linger(Connection *c)
+void
+connection_linger(Connection *c)
 {
-	enter(c, STATE_LINGER);
+	connection_enter(c, STATE_LINGER);
 	text_free(&c->in);
 	text_free(&c->body);
-	read_more(c, true);
+	connection_read(c, true);
 	lws_callback_on_writable(c->wsi);
 }
 
@@ -132,8 +97,8 @@ linger_drained(Connection *c)
  * Writing
  */
 
-static bool
-write_now(Connection *c, const char *data, size_t len)
+bool
+connection_write_now(Connection *c, const char *data, size_t len)
 {
 	static Text padded; /* the library wants room in front of what it writes */
 
@@ -153,7 +118,7 @@ write_now(Connection *c, const char *data, size_t len)
 void
 connection_reply(Connection *c, const char *data, size_t len, bool close)
 {
-	bool ok = write_now(c, data, len);
+	bool ok = connection_write_now(c, data, len);
 
 	c->request = NULL;
 	connections.requests--;
@@ -161,11 +126,11 @@ connection_reply(Connection *c, const char *data, size_t len, bool close)
 		return;
 	if (close || !c->keep_alive)
 	{
-		linger(c);
+		connection_linger(c);
 		return;
 	}
-	enter(c, STATE_HEAD);
-	read_more(c, true);
+	connection_enter(c, STATE_HEAD);
+	connection_read(c, true);
 	if (!c->advancing && c->in.len > 0)
 		connection_advance(c);
 }
@@ -198,7 +163,7 @@ refuse_head(Connection *c, HttpHeadResult result)
 	c->request->method_name = (Slice){"-", 1};
 	c->request->target = (Slice){"-", 1};
 	connections.requests++;
-	enter(c, STATE_BUSY);
+	connection_enter(c, STATE_BUSY);
 	if (result == HTTP_HEAD_VERSION)
 		refuse(c, 505, "http-version", "only HTTP/1.1 and HTTP/1.0 are spoken here");
 	else if (result == HTTP_HEAD_FIELDS || result == HTTP_HEAD_MORE)
@@ -234,7 +199,7 @@ begin_body(Connection *c, const HttpHead *head)
 	c->body_missing = c->framing.chunked ? 0 : c->framing.length;
 	c->body_received = 0;
 	chunked_begin(&c->chunks, config.body_bytes_max);
-	enter(c, STATE_BODY);
+	connection_enter(c, STATE_BODY);
 	return true;
 }
 
@@ -245,7 +210,7 @@ tell_continue(Connection *c)
 	Slice expect = request_header(c->request, "expect");
 
 	if (expect.data != NULL && c->in.len == 0 && (c->framing.chunked || c->body_missing > 0))
-		write_now(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+		connection_write_now(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 
 static void
@@ -307,7 +272,7 @@ dispatch(Connection *c)
 	}
 	else
 		request->body = (Slice){"", 0};
-	enter(c, STATE_BUSY);
+	connection_enter(c, STATE_BUSY);
 	if (connections.requests > config.requests_in_flight_max)
 		reply_unavailable(request, "too-many-requests-in-flight",
 						  "the server has as many requests as it takes");
@@ -375,7 +340,7 @@ connection_advance(Connection *c)
 	}
 	c->advancing = false;
 	if (c->state == STATE_BUSY && c->in.len > READ_AHEAD_MAX)
-		read_more(c, false);
+		connection_read(c, false);
 }
 
 static void
@@ -406,37 +371,18 @@ received(Connection *c, const char *data, size_t len)
  * The library's callback
  */
 
-static Address
-peer_address(int fd)
-{
-	struct sockaddr_storage storage;
-	socklen_t size = sizeof(storage);
-	Address address = {{0}};
-
-	if (getpeername(fd, (struct sockaddr *) &storage, &size) != 0)
-		return address;
-	if (storage.ss_family == AF_INET6)
-		memcpy(address.bytes, &((struct sockaddr_in6 *) &storage)->sin6_addr, 16);
-	else if (storage.ss_family == AF_INET)
-	{
-		address.bytes[10] = address.bytes[11] = 0xff;
-		memcpy(address.bytes + 12, &((struct sockaddr_in *) &storage)->sin_addr, 4);
-	}
-	return address;
-}
-
 static int
 adopted(Connection *c, struct lws *wsi)
 {
 	c->wsi = wsi;
-	c->peer = peer_address(lws_get_socket_fd(wsi));
+	c->peer = connection_peer(lws_get_socket_fd(wsi));
 	c->admin = strcmp(lws_get_vhost_name(lws_get_vhost(wsi)), CONNECTION_ADMIN_VHOST) == 0;
 	c->next = connections.first;
 	if (c->next)
 		c->next->previous = c;
 	connections.first = c;
 	connections.count++;
-	enter(c, STATE_HEAD);
+	connection_enter(c, STATE_HEAD);
 	if (c->admin)
 		return 0;
 	if (connections.count > config.connections_max || !limit_address_allowed(&c->peer))
@@ -505,62 +451,6 @@ connection_callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 }
 
 /*
- * Streams
- */
-
-void
-connection_take(Connection *c, const StreamOps *ops, void *stream)
-{
-	enter(c, STATE_STREAM);
-	c->ops = ops;
-	c->stream = stream;
-	c->request = NULL;
-	connections.requests--;
-	read_more(c, true);
-	if (c->in.len > 0)
-	{
-		Text in = c->in;
-
-		c->in = (Text){0};
-		ops->on_data(stream, in.data, in.len);
-		text_free(&in);
-	}
-}
-
-bool
-connection_write(Connection *c, const char *data, size_t len)
-{
-	return c->state == STATE_STREAM && write_now(c, data, len);
-}
-
-bool
-connection_choked(Connection *c)
-{
-	return lws_send_pipe_choked(c->wsi) != 0;
-}
-
-void
-connection_want_write(Connection *c)
-{
-	lws_callback_on_writable(c->wsi);
-}
-
-void
-connection_end(Connection *c)
-{
-	if (c->state == STATE_STREAM)
-	{
-		const StreamOps *ops = c->ops;
-		void *stream = c->stream;
-
-		linger(c);
-		ops->on_close(stream);
-	}
-	else
-		connection_kill(c);
-}
-
-/*
  * Time
  */
 
@@ -612,6 +502,12 @@ connections_drain(void)
 		else
 			c->keep_alive = false;
 	}
+}
+
+void
+connection_request_ended(void)
+{
+	connections.requests--;
 }
 
 int

@@ -1,18 +1,65 @@
 /*
  * gateway/connection.h
- *	  What the listener needs of connections; handlers use listener.h.
+ *	  A connection from within, for the files that keep it going; handlers use listener.h.
  */
 #ifndef USHERD_CONNECTION_H
 #define USHERD_CONNECTION_H
 
 #include <libwebsockets.h>
 
+#include "lib/http_framing.h"
+#include "limit.h"
+#include "listener.h"
+
 #define CONNECTION_ADMIN_VHOST \
 	"admin" /* its connections reach the routes of administration, and no others */
+
+typedef enum ConnectionState
+{
+	STATE_HEAD,
+	STATE_BODY,
+	STATE_BUSY,
+	STATE_LINGER,
+	STATE_STREAM,
+} ConnectionState;
+
+struct Connection
+{
+	struct lws *wsi;
+	Connection *previous, *next;
+	Address peer;
+	bool counted; /* by limit_connect */
+	bool admin;
+	bool keep_alive; /* of the request in flight */
+	bool advancing;
+	bool paused; /* the library does not read */
+	bool drained; /* LINGER: the reply is out */
+	ConnectionState state;
+	double since; /* when the state began; of HEAD when its first byte came */
+	Text in; /* read and not used */
+	size_t scanned; /* of an unfinished head */
+	Text body;
+	Framing framing; /* of the body that is being read */
+	int64_t body_missing; /* by Content-Length */
+	int64_t body_received;
+	Chunked chunks;
+	Request *request;
+	const StreamOps *ops;
+	void *stream;
+};
+
+extern void connection_enter(Connection *c, ConnectionState state);
+extern void connection_kill(Connection *c); /* as soon as the loop comes to it */
+extern void connection_linger(Connection *c); /* ends it behind what was written */
+extern void connection_read(Connection *c, bool on);
+extern bool
+connection_write_now(Connection *c, const char *data, size_t len); /* false: it is ending */
+extern void connection_request_ended(void); /* one less in flight */
 
 extern const size_t connection_size; /* of the library's data for each session */
 extern int connection_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 							   void *in, size_t len);
+extern Address connection_peer(int fd); /* listener.c */
 extern void connections_sweep(double now); /* each second: ends what is too slow */
 extern void connections_drain(void); /* ends who is idle; the others end with their reply */
 

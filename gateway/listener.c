@@ -80,6 +80,25 @@ accept_again(struct ev_loop *loop, ev_timer *timer, int events)
 			ev_io_start(loop, &listener.accepting[i]);
 }
 
+Address
+connection_peer(int fd)
+{
+	struct sockaddr_storage storage;
+	socklen_t size = sizeof(storage);
+	Address address = {{0}};
+
+	if (getpeername(fd, (struct sockaddr *) &storage, &size) != 0)
+		return address;
+	if (storage.ss_family == AF_INET6)
+		memcpy(address.bytes, &((struct sockaddr_in6 *) &storage)->sin6_addr, 16);
+	else if (storage.ss_family == AF_INET)
+	{
+		address.bytes[10] = address.bytes[11] = 0xff;
+		memcpy(address.bytes + 12, &((struct sockaddr_in *) &storage)->sin_addr, 4);
+	}
+	return address;
+}
+
 /* address:port, [address]:port; port 0 takes any.  The socket, or -1. */
 static int
 open_socket(const char *where, char *error, size_t size)

@@ -1,0 +1,63 @@
+/*
+ * gateway/stream.c
+ *	  Connections that a handler has taken over: server-sent events, WebSocket.
+ *
+ * From connection_take() on the bytes are the stream's, until it ends the
+ * connection or its on_close() was called.
+ */
+#include <libwebsockets.h>
+
+#include "connection.h"
+#include "listener.h"
+
+void
+connection_take(Connection *c, const StreamOps *ops, void *stream)
+{
+	connection_enter(c, STATE_STREAM);
+	c->ops = ops;
+	c->stream = stream;
+	c->request = NULL;
+	connection_request_ended();
+	connection_read(c, true);
+	if (c->in.len > 0)
+	{
+		Text in = c->in;
+
+		c->in = (Text){0};
+		ops->on_data(stream, in.data, in.len);
+		text_free(&in);
+	}
+}
+
+bool
+connection_write(Connection *c, const char *data, size_t len)
+{
+	return c->state == STATE_STREAM && connection_write_now(c, data, len);
+}
+
+bool
+connection_choked(Connection *c)
+{
+	return lws_send_pipe_choked(c->wsi) != 0;
+}
+
+void
+connection_want_write(Connection *c)
+{
+	lws_callback_on_writable(c->wsi);
+}
+
+void
+connection_end(Connection *c)
+{
+	if (c->state == STATE_STREAM)
+	{
+		const StreamOps *ops = c->ops;
+		void *stream = c->stream;
+
+		connection_linger(c);
+		ops->on_close(stream);
+	}
+	else
+		connection_kill(c);
+}
