@@ -46,7 +46,10 @@ typedef struct Config
 	/* identity */
 	char *jwt_keys; /* JWKS file, or directory of PEM files with an algorithm each */
 	char *jwt_issuer, *jwt_audience;
+	char *jwt_tenant_claim; /* where the tenant stands in a token */
+	char *jwt_default_tenant; /* of tokens without that claim; "" refuses them */
 	double jwt_skew_seconds;
+	double api_key_cache_seconds; /* how long a key is believed without asking the database again */
 	int token_cache_entries;
 	char *anonymous_tenant; /* for routes that allow nobody */
 	char *anonymous_scopes;

@@ -14,25 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/principal.h" /* Identity, identity_keep(), identity_release() */
 #include "lib/text.h"
-
-typedef struct Identity
-{
-	int references;
-	bool anonymous;
-	bool is_key; /* an API key, else a token or nobody */
-	char *tenant; /* by name; the configured default for anonymous */
-	char *user; /* the token's subject, the key's name; "" for nobody */
-	char *session; /* the token's sid, or "" */
-	char *actor_type; /* "user", "service", "anonymous" */
-	char **roles;
-	int nroles;
-	char **scopes; /* "log:read", "log:append:order", "subscribe:order.**" ... */
-	int nscopes;
-	int64_t issued_at; /* Unix seconds; 0: not known */
-	int64_t expires_at; /* 0: never */
-	int64_t id; /* differs from every other identity's while usherd runs */
-} Identity;
 
 typedef enum IdentityOutcome
 {
@@ -52,16 +35,16 @@ typedef void (*identity_done)(void *context, IdentityOutcome outcome, Identity *
  */
 extern IdentityOutcome identity_of(Slice authorization, Identity **identity, const char **reason,
 								   identity_done done, void *context);
-extern Identity *identity_keep(Identity *identity);
-extern void identity_release(Identity *identity);
 
 /*
  * Does a scope allow it?  what: "log:read", "log:append", "subscribe", "subscriptions", "admin" ...;
- * object: the category, pattern or name that it is about, or absent.  "log:append:order" allows
- * "log:append" with object "order"; "log:append" allows every object; "*" in a scope's object is a glob
- * over dot-separated segments.
+ * object: the category, pattern or name that it is about.  "log:append:order" allows "log:append" with
+ * object "order"; "log:append" allows every object; "*" in a scope's object is a glob over dot-separated
+ * segments.  Absent object: is it allowed on everything?  docs/gateway-identity.md has the grammar.
  */
 extern bool identity_allows(const Identity *identity, const char *what, Slice object);
+/* Is it allowed on anything at all?  For a route whose handler asks identity_allows() once it knows the object. */
+extern bool identity_allows_some(const Identity *identity, const char *what);
 
 /* Keys and settings from the configuration; false: error says what is wrong and nothing changed. */
 extern bool identity_load(char *error, size_t size);
@@ -75,5 +58,19 @@ extern void identity_revocations_ready(bool ready);
 extern void identity_on_revoked(void (*callback)(const char *tenant, const char *kind,
 												 const char *id, int64_t not_before));
 extern bool identity_is_revoked(const Identity *identity);
+
+typedef struct IdentityCounts
+{
+	int64_t verified, cached, refused; /* credentials, since the start */
+	int64_t lookups; /* of API keys in the database */
+	int entries; /* in memory: tokens and keys */
+	int revocations;
+	int keys; /* that tokens are verified with */
+} IdentityCounts;
+
+extern IdentityCounts identity_counts(void);
+
+/* The time in Unix seconds; tests put their own in its place. */
+extern double (*identity_clock)(void);
 
 #endif /* USHERD_IDENTITY_H */
