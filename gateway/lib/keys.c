@@ -90,34 +90,33 @@ member_bytes(const json_t *jwk, const char *name, size_t *len)
 	if (base64url_decode(text, text_len, bytes, len))
 		return bytes;
 	free(bytes);
+	*len = 0;
 	return NULL;
 }
 
-/* How many bytes it is, without zeros in front; 0: missing or not base64url.  odd: is it an odd number? */
+/* How many bytes the number has, without zeros in front, and its last one; 0: missing or not base64url. */
 static size_t
-member_size(const json_t *jwk, const char *name, bool *odd)
+member_size(const json_t *jwk, const char *name, unsigned char *last)
 {
 	size_t len = 0, zeros = 0;
 	unsigned char *bytes = member_bytes(jwk, name, &len);
 
-	*odd = bytes != NULL && len > 0 && (bytes[len - 1] & 1) != 0;
+	*last = bytes != NULL && len > 0 ? bytes[len - 1] : 0;
 	while (bytes != NULL && zeros < len && bytes[zeros] == 0)
 		zeros++;
-	if (bytes != NULL)
-		explicit_bzero(bytes, len);
 	free(bytes);
-	return bytes == NULL ? 0 : len - zeros;
+	return len - zeros;
 }
 
 static bool
 rsa_good(const json_t *jwk, const char *name, char *error, size_t size)
 {
-	bool odd_n, odd_e;
-	size_t n = member_size(jwk, "n", &odd_n), e = member_size(jwk, "e", &odd_e);
-	const char *exponent = member(jwk, "e");
+	unsigned char last_n, last_e;
+	size_t n = member_size(jwk, "n", &last_n), e = member_size(jwk, "e", &last_e);
 
-	if (n == 0 || e == 0 || !odd_n || !odd_e || e > KEYS_RSA_EXPONENT_BYTES_MAX ||
-		strcmp(exponent, "AQ") == 0)
+	/* With an exponent of one, a signature is its own forgery. */
+	if (n == 0 || e == 0 || last_n % 2 == 0 || last_e % 2 == 0 || (e == 1 && last_e == 1) ||
+		e > KEYS_RSA_EXPONENT_BYTES_MAX)
 		return wrong(error, size, "key \"%s\": n or e is not that of an RSA key", name);
 	if (n * 8 < KEYS_RSA_BITS_MIN || n * 8 > KEYS_RSA_BITS_MAX)
 		return wrong(error, size, "key \"%s\": an RSA key has %d to %d bits here", name,

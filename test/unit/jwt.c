@@ -17,30 +17,30 @@
 
 #define NOW 1700000000.0
 
-#define NO_FORM    "the token is not three parts of base64url"
-#define NO_HEADER  "the token's header is no JSON object, or a member stands twice"
-#define NO_MEMBER  "the token's header has a member that is not taken: crit, jku, jwk, x5u, x5c, cty, enc, zip or b64"
-#define NO_ALG     "the token's algorithm is none of HS256, RS256, ES256, PS256"
-#define OTHER_ALG  "the token's algorithm is not that of its key"
-#define NO_KEY     "the token's key is not known"
-#define NO_KID     "the token names no key"
-#define BAD        "the token's signature is wrong"
-#define NO_TIME    "exp, nbf or iat of the token is no time"
-#define OVER       "the token has expired"
-#define EARLY      "the token is not valid yet"
-#define FUTURE     "the token was issued in the future"
-#define NO_EXP     "the token never expires"
-#define OTHER_AUD  "the token is for another audience"
-#define NO_TENANT  "the token names no tenant"
-#define NO_SUB     "the token's sub is missing, empty or too long"
-#define NO_SCOPE   "the token's scope is neither words nor a list of words, or too many"
-#define NO_CLAIMS  "the token's claims are no JSON object, or one stands twice"
+#define NO_FORM   "the token is not three parts of base64url"
+#define NO_HEADER "the token's header is no JSON object, or a member stands twice"
+#define NO_MEMBER \
+	"the token's header has a member that is not taken: crit, jku, jwk, x5u, x5c, cty, enc, zip or b64"
+#define NO_ALG    "the token's algorithm is none of HS256, RS256, ES256, PS256"
+#define OTHER_ALG "the token's algorithm is not that of its key"
+#define NO_KEY    "the token's key is not known"
+#define NO_KID    "the token names no key"
+#define BAD       "the token's signature is wrong"
+#define NO_TIME   "exp, nbf or iat of the token is no time"
+#define OVER      "the token has expired"
+#define EARLY     "the token is not valid yet"
+#define FUTURE    "the token was issued in the future"
+#define NO_EXP    "the token never expires"
+#define OTHER_AUD "the token is for another audience"
+#define NO_TENANT "the token names no tenant"
+#define NO_SUB    "the token's sub is missing, empty or too long"
+#define NO_SCOPE  "the token's scope is neither words nor a list of words, or too many"
+#define NO_CLAIMS "the token's claims are no JSON object, or one stands twice"
 
 static int tests, failures;
 static KeySet *set; /* keys h, r, e, p: one of each algorithm */
 static JwtRules rules = {"", "", "tenant", "", 0};
-static const char good_claims[] =
-	"{\"sub\": \"u-7\", \"tenant\": \"acme\", \"exp\": 1700000100}";
+static const char good_claims[] = "{\"sub\": \"u-7\", \"tenant\": \"acme\", \"exp\": 1700000100}";
 
 static void
 ok(bool passed, const char *what)
@@ -227,7 +227,8 @@ header_is(const char *header, const char *wanted, const char *what)
 static void
 test_headers(void)
 {
-	static const char *const refused[] = {"crit", "jku", "jwk", "x5u", "x5c", "cty", "enc", "zip", "b64"};
+	static const char *const refused[] = {"crit", "jku", "jwk", "x5u", "x5c",
+										  "cty",  "enc", "zip", "b64"};
 	char header[200];
 
 	header_is("{\"alg\":\"HS256\",\"kid\":\"h\"}", "", "the header as it should be");
@@ -235,12 +236,13 @@ test_headers(void)
 			  "a type of RFC 9068, and a member that nobody knows");
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
 	{
-		snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"kid\":\"h\",\"%s\":\"x\"}", refused[i]);
+		snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"kid\":\"h\",\"%s\":\"x\"}",
+				 refused[i]);
 		header_is(header, NO_MEMBER, refused[i]);
 	}
 	header_is("{\"alg\":\"HS256\",\"kid\":\"h\",\"crit\":[]}", NO_MEMBER, "an empty crit");
-	header_is("{\"alg\":\"HS256\",\"kid\":\"h\",\"typ\":\"logout+jwt\"}", "the token's typ is not JWT",
-			  "another type of token");
+	header_is("{\"alg\":\"HS256\",\"kid\":\"h\",\"typ\":\"logout+jwt\"}",
+			  "the token's typ is not JWT", "another type of token");
 	header_is("{\"alg\":\"HS256\",\"kid\":\"h\",\"typ\":1}", "the token's typ is not JWT",
 			  "a type that is no text");
 	header_is("{\"alg\":\"none\",\"kid\":\"h\"}", NO_ALG, "none");
@@ -272,14 +274,17 @@ test_confusion(void)
 	json_t *public = keys_public(set), *key;
 	size_t i;
 
-	ok(json_array_size(json_object_get(public, "keys")) == 3, "secrets are not among the public keys");
+	ok(json_array_size(json_object_get(public, "keys")) == 3,
+	   "secrets are not among the public keys");
 	json_array_foreach(json_object_get(public, "keys"), i, key)
 	{
 		const char *kid = json_string_value(json_object_get(key, "kid"));
 		char *text = json_dumps(key, JSON_COMPACT), *token;
-		const char *n = json_string_value(json_object_get(key, json_object_get(key, "n") ? "n" : "x"));
+		const char *n = json_string_value(
+			json_object_get(key, json_object_get(key, "n") ? "n" : "x"));
 
-		ok(json_object_get(key, "d") == NULL && strcmp(kid, kids[i]) == 0, "a public key is public");
+		ok(json_object_get(key, "d") == NULL && strcmp(kid, kids[i]) == 0,
+		   "a public key is public");
 		snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"kid\":\"%s\"}", kid);
 		token = hs_token(header, good_claims, text, strlen(text));
 		expect(set, token, NOW, OTHER_ALG, "HS256 with a public key's JWK as secret");
@@ -565,8 +570,10 @@ test_audiences(void)
 	claims_are(WHO EXP "\"aud\":\"api other\"}", OTHER_AUD);
 	claims_are(WHO EXP "\"aud\":\"\"}", OTHER_AUD);
 	claims_are(WHO EXP "\"x\":1}", OTHER_AUD);
-	claims_are(WHO EXP "\"aud\":[\"api\",7]}", "the token's aud is neither a text nor a list of texts");
-	claims_are(WHO EXP "\"aud\":{\"api\":1}}", "the token's aud is neither a text nor a list of texts");
+	claims_are(WHO EXP "\"aud\":[\"api\",7]}",
+			   "the token's aud is neither a text nor a list of texts");
+	claims_are(WHO EXP "\"aud\":{\"api\":1}}",
+			   "the token's aud is neither a text nor a list of texts");
 	claims_are(WHO EXP "\"aud\":null}", "the token's aud is neither a text nor a list of texts");
 	rules.audience = "";
 	claims_are(WHO EXP "\"iss\":\"https://any\"}", "");
@@ -639,9 +646,10 @@ test_who(void)
 static void
 test_identity(void)
 {
-	char *token = signed_with("e", "{\"sub\": \"u-7\", \"tenant\": \"acme\", \"sid\": \"s-1\", \"iat\": "
-								   "1699999990.7, \"exp\": 1700000100.7, \"roles\": [\"clerk\"], \"scope\": "
-								   "\"log:read a log:read\", \"scopes\": [\"b\", \"a\"]}");
+	char *token = signed_with(
+		"e", "{\"sub\": \"u-7\", \"tenant\": \"acme\", \"sid\": \"s-1\", \"iat\": "
+			 "1699999990.7, \"exp\": 1700000100.7, \"roles\": [\"clerk\"], \"scope\": "
+			 "\"log:read a log:read\", \"scopes\": [\"b\", \"a\"]}");
 	const char *reason = NULL;
 	Identity *who = jwt_verify(set, &rules, token, strlen(token), NOW, &reason);
 

@@ -68,7 +68,8 @@ test_kinds(void)
 	   "the kinds' names");
 	ok(!has(r, "a", "u", "s", 0), "nobody is revoked yet");
 	revocations_add(r, "a", REVOKE_SESSION, "s", 100);
-	ok(has(r, "a", "u", "s", 99) && !has(r, "a", "u", "s", 100), "a session, by when it was issued");
+	ok(has(r, "a", "u", "s", 99) && !has(r, "a", "u", "s", 100),
+	   "a session, by when it was issued");
 	ok(has(r, "a", "u", "s", 0), "what was issued nobody knows when is over");
 	ok(!has(r, "a", "u", "s2", 99) && !has(r, "b", "u", "s", 99) && !has(r, "a", "s", "", 99) &&
 		   !has(r, "a", "u", "", 0),

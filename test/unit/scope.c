@@ -155,8 +155,8 @@ header_is(const char *value, AuthorizationKind wanted, const char *credential)
 	kind = authorization_parse((Slice){copy, len}, &found, &reason);
 	snprintf(what, sizeof(what), "Authorization: %.150s", value);
 	ok(kind == wanted && (kind == AUTHORIZATION_BAD) == (reason != NULL) &&
-		   (credential == NULL || (found.len == strlen(credential) &&
-								   memcmp(found.data, credential, found.len) == 0)),
+		   (credential == NULL ||
+			(found.len == strlen(credential) && memcmp(found.data, credential, found.len) == 0)),
 	   what);
 	free(copy);
 }

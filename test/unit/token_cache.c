@@ -77,7 +77,8 @@ test_basics(void)
 	put(cache, 1, 100);
 	ok(has(cache, 1, 99.9), "it is there until its time");
 	digest_of(1, digest);
-	ok(token_cache_find(cache, digest, 100, &expired) == NULL && expired, "and is over exactly then");
+	ok(token_cache_find(cache, digest, 100, &expired) == NULL && expired,
+	   "and is over exactly then");
 	ok(token_cache_find(cache, digest, 1, &expired) == NULL && !expired &&
 		   token_cache_entries(cache) == 0 && token_cache_bytes(cache) == 0,
 	   "what is over is gone");
@@ -268,7 +269,8 @@ test_refused(void)
 	ok(!refused_has(&table, digest, 0), "nothing was refused");
 	refused_put(&table, digest, 5);
 	digest_of(2, other);
-	ok(refused_has(&table, digest, 4.9) && !refused_has(&table, digest, 5), "refused, for a moment");
+	ok(refused_has(&table, digest, 4.9) && !refused_has(&table, digest, 5),
+	   "refused, for a moment");
 	ok(!refused_has(&table, other, 0), "but no other");
 	memset(other, 0, sizeof(other));
 	ok(!refused_has(&table, other, 0), "the digest of zeros is none that was refused");
