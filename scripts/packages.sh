@@ -13,6 +13,10 @@ packages_kafka="default-jre-headless maven kcat"
 # For scripts/servers/redis and scripts/servers/nats.
 packages_redis="redis-server redis-tools"
 packages_nats="nats-server"
+# For scripts/servers/nginx, the clients of test/integration/gateway_clients.py, and bench/gateway.
+packages_nginx="nginx-light openssl"
+packages_clients="curl python3-requests nghttp2-client chromium wrk"
+packages_venv="python3-venv"
 
 packages_missing() {
 	local package
