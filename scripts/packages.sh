@@ -17,6 +17,8 @@ packages_nats="nats-server"
 packages_nginx="nginx-light openssl"
 packages_clients="curl python3-requests nghttp2-client chromium wrk"
 packages_venv="python3-venv"
+# When node or npm is missing.
+packages_node="nodejs npm"
 
 packages_missing() {
 	local package
