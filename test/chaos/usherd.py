@@ -3,11 +3,8 @@
 # A Usherd has its own directory, ports (loopback only), key for tokens and process, all removed at exit. It connects as a
 # login role that is a member of usher_gateway and nothing else, as in production.
 import atexit
-import base64
 import collections
 import contextlib
-import hashlib
-import hmac
 import http.client
 import json
 import os
@@ -19,14 +16,14 @@ import threading
 import time
 
 import lib
+import tokens
 from lib import ensure
 from ports import free_port
 
 READY_SECONDS_MAX = 20
 LOGIN = "usherd"
-ALL_SCOPES = ("log:read log:append subscribe subscriptions sinks dead-letters admin")
 # A million a minute: rate limits are evaluated and never reached.
-NO_LIMITS = "general=60000000/1000000 key=60000000/1000000 tenant=60000000/1000000 anonymous=60000000/1000000"
+NO_LIMITS = "general=60000000/1000000 key=60000000/1000000"
 
 
 def program():
@@ -35,16 +32,6 @@ def program():
         if path and os.access(path, os.X_OK):
             return path
     raise lib.Failure("there is no usherd beside the server's programs; set USHERD")
-
-
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def signed(header, claims, key):
-    """A JWT with an HMAC: what we sign ourselves needs no library."""
-    text = ".".join(base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
-    return text + "." + base64url(hmac.new(key, text.encode(), hashlib.sha256).digest())
 
 
 class Reply:
@@ -130,14 +117,14 @@ class Usherd:
         os.makedirs(self.dir)
         self.jwks = os.path.join(self.dir, "keys.json")
         with open(self.jwks, "w") as file:
-            json.dump({"keys": [{"kty": "oct", "kid": "test", "alg": "HS256", "use": "sig", "k": base64url(self.key)}]}, file)
+            file.write(tokens.keys(self.key))
         self.settings = dict({
             "listen": "127.0.0.1:%d" % self.port,
             "listen_admin": "127.0.0.1:%d" % self.admin_port,
             "database": "host=%s port=%d user=%s dbname=%s" % (host, port, LOGIN, database),
             "jwt_keys": self.jwks,
-            "jwt_issuer": "test",
-            "jwt_audience": "usherd",
+            "jwt_issuer": tokens.ISSUER,
+            "jwt_audience": tokens.AUDIENCE,
             "rate_limits": NO_LIMITS,
             "connections_per_address_max": "20000",
             "connections_max": "20000",
@@ -227,12 +214,8 @@ class Usherd:
 
     # use
 
-    def token(self, tenant="default", user="tester", scopes=ALL_SCOPES, **claims):
-        now = int(time.time())
-        claims = dict({"iss": "test", "aud": "usherd", "sub": user, "tenant": tenant, "scope": scopes, "iat": now,
-                       "exp": now + 86400}, **claims)
-        return signed({"alg": "HS256", "typ": "JWT", "kid": "test"}, {k: v for k, v in claims.items() if v is not None},
-                      self.key)
+    def token(self, **identity):
+        return tokens.token(self.key, **identity)
 
     def client(self, token=True, timeout=30, **identity):
         return Client(self.port, self.token(**identity) if token else None, timeout)
