@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+"""test/integration/gateway_openapi.py: property-based requests from /openapi.json, by schemathesis.
+
+It makes valid and invalid requests for every route that the document has, and holds each reply against the document: no
+status, no media type, no shape of a body that is not there, and no 5xx. What usherd's own access log says is judged as well:
+it has every request. The one 5xx that may be is the documented 503 of a read that waits for a position which nobody has
+written. --requests N repeats it with other seeds until so many were sent (the long form: 20,000).
+"""
+import collections
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
+
+import lib      # noqa: E402
+import usherd   # noqa: E402
+from lib import ensure      # noqa: E402
+
+SCHEMATHESIS = "schemathesis==4.32.5"
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance," \
+    "response_headers_conformance,allow_header_conformance"
+RUN_SECONDS = 150
+CONFIGURATION = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", "503"]
+"""
+
+
+class Fuzz:
+    def __init__(self, options):
+        self.options = options
+        self.wanted = options.requests or 300
+        base = lib.work_directory()
+        self.cluster = lib.Cluster(base).initdb().start().create()
+        self.access = os.path.join(base, "usherd", "access")
+        self.daemon = usherd.Usherd(self.cluster, access_log=self.access, wait_seconds_max="0.1").start()
+        self.directory = os.path.join(base, "schemathesis")
+        os.mkdir(self.directory)
+        with open(os.path.join(self.directory, "schemathesis.toml"), "w") as file:
+            file.write(CONFIGURATION)
+        done = subprocess.run([os.path.join(lib.ROOT, "scripts", "foreign"), "venv", SCHEMATHESIS], stdout=subprocess.PIPE,
+                              universal_newlines=True)
+        ensure(done.returncode == 0, "schemathesis cannot be installed")
+        self.program = os.path.join(done.stdout.strip(), "schemathesis")
+        self.sent = 0
+
+    def populate(self):
+        """Something to be found behind each route that reads."""
+        with self.daemon.client() as client:
+            for n in range(20):
+                ensure(client.append("order-1", data={"n": n}).status == 201, "no append")
+        self.cluster.rows("SELECT usher.subscribe('fuzz', 'order.**')")
+
+    def run(self, seed, examples):
+        url = "http://127.0.0.1:%d" % self.daemon.port
+        argv = [self.program, "--config-file", "schemathesis.toml", "run", url + "/openapi.json", "--url", url, "--header",
+                "Authorization: Bearer " + self.daemon.token(), "--checks", CHECKS, "--max-examples", str(examples), "--seed", str(seed),
+                "--workers", "4", "--request-timeout", "20", "--generation-database", "none", "--no-color",
+                "--suppress-health-check", "all", "--continue-on-failure", "--max-time", str(RUN_SECONDS), "--warnings", "off",
+                "--max-failures", "40"]
+        began = time.monotonic()
+        with open(os.path.join(self.directory, "output"), "w") as output:
+            status = subprocess.run(argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                    timeout=RUN_SECONDS + 120).returncode
+        with open(os.path.join(self.directory, "output"), errors="replace") as output:
+            lines = output.read().splitlines()
+        self.daemon.ensure_alive()
+        lib.note("seed %d: %.0f s" % (seed, time.monotonic() - began))
+        if status != 0:
+            at = next((n for n, line in enumerate(lines) if "FAILURES" in line or "ERRORS" in line), 0)
+            for line in [line for line in lines[at:] if line.strip()][:120]:
+                lib.note(line[:200])
+            raise lib.Failure("schemathesis ended with %d (seed %d)" % (status, seed))
+
+    def lines(self):
+        """What the access log has, once it is all there."""
+        with open(self.access) as file:
+            return [json.loads(line) for line in file]
+
+    def fuzz(self):
+        seed = self.options.seed
+        while self.sent < self.wanted:
+            self.run(seed, 12 if self.wanted < 1000 else 400)
+            found = len(self.lines())
+            ensure(found > self.sent, "a run sent nothing")
+            self.sent = found
+            seed += 1
+
+    def judge(self):
+        self.daemon.stop()
+        lines = self.lines()
+        statuses = collections.Counter(line["status"] for line in lines)
+        routes = collections.Counter(line["route"] for line in lines if 200 <= line["status"] < 300)
+        lib.note("%d requests: %s" % (len(lines), ", ".join("%d of %d" % (n, status) for status, n in sorted(statuses.items()))))
+        lib.note("successful: " + ", ".join("%s %d" % item for item in sorted(routes.items())))
+        ensure(len(lines) >= self.wanted, "only %d requests" % len(lines))
+        lib.ensure_empty([line for line in lines if line["status"] >= 500 and (line["status"], line["method"]) != (503, "GET")],
+                         "errors of the server")
+        ensure(sum(routes.values()) > len(lines) / 50, "hardly a request was a good one")
+        lib.ensure_empty(self.cluster.log_crashes(), "server log")
+        self.cluster.check()
+
+
+def main():
+    options = lib.arguments("Property-based requests from our OpenAPI document.",
+                            requests=(int, None, "at least so many (300; the long form: 20000)"))
+    fuzz = Fuzz(options)
+    lib.main([("populate", fuzz.populate), ("fuzz", fuzz.fuzz), ("judge", fuzz.judge)], 250 if not options.requests else 3600)
+
+
+if __name__ == "__main__":
+    main()
