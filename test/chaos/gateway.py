@@ -242,7 +242,7 @@ class Chaos:
                         names = ["turn-%d" % k for k in range(streams)]
                         if backwards:
                             names.reverse()
-                        body = {"events": [{"stream": name, "type": "turn.done", "data": {"n": n}} for name in names]}
+                        body = {"streams": [{"stream": name, "events": [{"type": "turn.done", "data": {"n": n}}]} for name in names]}
                         reply = client.post("/v1/transactions", body, Idempotency_Key="turn-%d-%d" % (number, n))
                         told[reply.status] += 1
                         ensure(reply.status in (201, 409), "a transaction was answered with %r" % reply)

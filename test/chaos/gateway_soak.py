@@ -164,7 +164,7 @@ class Soak:
                 client.get("/v1/categories/grind/events")
                 client.get("/v1/nothing")
                 client.request("POST", "/v1/events", b"{", {"Content-Type": "application/cloudevents+json"})
-                client.post("/v1/transactions", {"events": [{"stream": "grind-3", "type": "a.b", "data": {}}]})
+                client.post("/v1/transactions", {"streams": [{"stream": "grind-3", "events": [{"type": "a.b", "data": {}}]}]})
                 client.get("/openapi.json")
                 client.get("/v1/whoami", Authorization="Bearer x.y.%d" % n)
         port, self.daemon.port = self.daemon.port, daemon.port
