@@ -181,7 +181,7 @@ class Wrk:
         total = re.search(r'(\d+) requests in ([\d.]+)(us|ms|s|m)\b', output)
         rate = re.search(r'Requests/sec:\s+([\d.]+)', output)
         times = {share: float(figure) * MILLISECONDS[unit]
-                 for share, figure, unit in re.findall(r'^\s+(50|99)%\s+([\d.]+)(us|ms|s|m)$', output, re.M)}
+                 for share, figure, unit in re.findall(r'^\s+(50|99)%\s+([\d.]+)(us|ms|s|m)\s*$', output, re.M)}
         errors = re.search(r'Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)', output)
         if self.process.returncode != 0 or not total or not rate or len(times) != 2 or (errors and any(map(int, errors.groups()))):
             lib.die('wrk failed:\n' + output)
