@@ -41,6 +41,7 @@ typedef struct Config
 	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds,
 		drain_timeout_seconds;
 	int body_rate_min; /* bytes a second, beyond the first seconds: slow clients are ended */
+	int gzip_bytes_min; /* smaller replies are not compressed; 0: none is */
 	double wait_seconds_max; /* of a long poll */
 	int waiters_max; /* parked requests */
 	/* identity */
@@ -66,11 +67,30 @@ typedef struct Config
 
 extern Config config;
 
-/* false: error has the file's line and what is wrong with it, and config is as before. */
-extern bool config_load(int argc, char **argv, char *error, size_t size);
+/* What the flags ask for besides settings; main.c does it. */
+typedef enum ConfigAction
+{
+	CONFIG_RUN,
+	CONFIG_CHECK, /* --check-config */
+	CONFIG_PRINT, /* --print-config */
+	CONFIG_LIST, /* --list-settings */
+	CONFIG_HELP, /* --help */
+} ConfigAction;
+
+/*
+ * From defaults, file (-c FILE or --config=FILE; without it there is none), environment and flags.  argv[0] is
+ * skipped; argv and environment must live as long as the program.  false: error has the file's line, or the
+ * variable or flag, and what is wrong with it, and config is as before.
+ */
+extern bool config_load(int argc, char **argv, ConfigAction *action, char *error, size_t size);
+/*
+ * Reads all of it again, at SIGHUP.  Strings of config that changed are freed: keep no pointers to them.  true with
+ * an error that is not empty: it names changed settings that only a restart can change; they stay as they were.
+ */
 extern bool config_reload(char *error, size_t size);
-extern void config_print(void); /* all settings; secrets as *** */
-/* For the check that docs/usherd.md describes each: name, type, default, unit. */
+extern void config_print(void); /* all settings, as a file; a password is *** */
+/* For the check that docs/usherd.md describes each: name, type, default, least, most, "reload" or "restart". */
 extern void config_list(void);
+extern void config_help(void);
 
 #endif /* USHERD_CONFIG_H */
