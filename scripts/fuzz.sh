@@ -2,33 +2,42 @@
 #
 # A target is a file of test/fuzz with LLVMFuzzerTestOneInput. It runs under
 # libFuzzer where clang has it, else under test/fuzz/driver.c with gcc; both with
-# the address and undefined-behaviour sanitizers. A target that needs more
-# sources than extension/lib names them in a line "fuzz sources: PATH ...".
+# the address and undefined-behaviour sanitizers. A target that needs more sources
+# than extension/lib and gateway/lib names them in a line "fuzz sources: PATH ...".
 # shellcheck shell=bash
 
 fuzz_suite_seconds=5
-fuzz_flags="-std=gnu11 -O1 -g -Wall -Wextra -Werror -fno-omit-frame-pointer"
+fuzz_flags="-std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -fno-omit-frame-pointer"
 
 fuzz_has_libfuzzer() {
 	command -v clang-14 >/dev/null &&
 		[ -e "$(clang-14 -print-resource-dir)/lib/linux/libclang_rt.fuzzer-$(uname -m).a" ]
 }
 
-# fuzz_build TARGET PROGRAM: says what it says when it fails.
-fuzz_build() {
-	local target=$1 program=$2 sources libs
+# fuzz_library DIRECTORY: libpure.a for the targets.
+fuzz_library() {
+	# shellcheck disable=SC2086
+	if fuzz_has_libfuzzer; then
+		pure_library "$1" clang-14 $fuzz_flags -fsanitize=fuzzer-no-link,address,undefined \
+			-fno-sanitize-recover=all
+	else
+		pure_library "$1" gcc $fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=all
+	fi
+}
 
-	sources=$(sed -n 's/^.*fuzz sources: //p' "$root/test/fuzz/$target.c" | tr ' ' '\n' | sed "s|^.|$root/&|")
-	libs=$(find "$root/extension/lib" -name '*.c' | sort)
+# fuzz_build TARGET PROGRAM LIBRARY: says what it says when it fails.
+fuzz_build() {
+	local target=$root/test/fuzz/$1.c program=$2 library=$3/libpure.a sources
+
+	sources=$(test_sources fuzz "$target")
 	# shellcheck disable=SC2086
 	if fuzz_has_libfuzzer; then
 		clang-14 $fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-			-I"$root/extension" -I"$root/extension/lib" -I"$root/bgworkers" -o "$program" \
-			"$root/test/fuzz/$target.c" $sources $libs -lm
+			$pure_includes -I"$root/bgworkers" -o "$program" "$target" "$library" $sources "$library" -lm
 	else
 		gcc $fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=all \
-			-I"$root/extension" -I"$root/extension/lib" -I"$root/bgworkers" -o "$program" \
-			"$root/test/fuzz/$target.c" "$root/test/fuzz/driver.c" $sources $libs -lm
+			$pure_includes -I"$root/bgworkers" -o "$program" "$target" \
+			"$root/test/fuzz/driver.c" "$library" $sources "$library" -lm
 	fi
 }
 
@@ -52,10 +61,12 @@ fuzz_main() {
 	seed=$(date +%s)
 	targets=("$@")
 	[ $# -gt 0 ] || mapfile -t targets < <(suite_tests fuzz)
+	mkdir -p "$dir"
+	fuzz_library "$dir/.library" || fail "the libraries do not compile"
 	for target in "${targets[@]}"; do
 		[ -e "$root/test/fuzz/$target.c" ] || fail "there is no target \"$target\""
 		mkdir -p "$dir/$target"
-		fuzz_build "$target" "$dir/$target/program" || fail "$target does not compile"
+		fuzz_build "$target" "$dir/$target/program" "$dir/.library" || fail "$target does not compile"
 		if (cd "$dir/$target" && fuzz_run ./program "$seconds" "$seed" >log 2>&1); then
 			say "ok      $target: $(fuzz_count "$dir/$target/log") inputs in $seconds seconds, seed $seed"
 		else
@@ -69,12 +80,17 @@ fuzz_main() {
 
 # In ./dev check: each target for a few seconds.
 suite_fuzz() {
-	local target out
+	local target out library=$work/fuzz/.library
 
+	mkdir -p "$work/fuzz"
+	if ! fuzz_library "$library" >"$work/fuzz/library.log" 2>&1; then
+		failed "fuzz" "the libraries do not compile" "$work/fuzz/library.log"
+		return 0
+	fi
 	for target in $(tests_wanted fuzz); do
 		out=$work/fuzz/$target
 		mkdir -p "$out"
-		if ! fuzz_build "$target" "$out/program" >"$out/$target.log" 2>&1; then
+		if ! fuzz_build "$target" "$out/program" "$library" >"$out/$target.log" 2>&1; then
 			failed "fuzz/$target" "does not compile" "$out/$target.log"
 		elif (cd "$out" && fuzz_run ./program $fuzz_suite_seconds 1 >"$target.log" 2>&1) &&
 			[ "$(fuzz_count "$out/$target.log")" -gt 1000 ]; then

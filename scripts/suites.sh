@@ -143,22 +143,51 @@ run_limited() {
 	timeout --foreground -k 10 $suite_seconds_max "$@" >"$file" 2>&1 </dev/null || status=$?
 }
 
+# What test_build gives every compiler; a test finds headers of both rooms.
+pure_includes="-I$root/extension -I$root/extension/lib -I$root/gateway -I$root/gateway/lib"
+
+# pure_library DIRECTORY COMPILER FLAG...: DIRECTORY/libpure.a of extension/lib and
+# gateway/lib; a program takes of it what it needs.
+pure_library() {
+	local dir=$1
+
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	# shellcheck disable=SC2016,SC2086
+	(cd "$root" && find extension/lib gateway/lib -name '*.c') |
+		xargs -P "$jobs" -I{} sh -c 'source=$1 dir=$2; shift 2
+			"$@" -c -o "$dir/$(printf %s "$source" | tr / _).o" "$source"' sh "$root/{}" "$dir" \
+			"$@" $pure_includes &&
+		ar crs "$dir/libpure.a" "$dir"/*.o
+}
+
+# test_sources KIND FILE: what its line "KIND sources: PATH ..." adds to a test; -l... are libraries.
+test_sources() {
+	sed -n "s/^.*$1 sources: //p" "$2" | tr ' ' '\n' | sed "/./{/^-l/!s|^|$root/|}"
+}
+
 # Each program twice: as it is, and with the sanitizers.
 suite_unit() {
-	local name out=$work/unit status libs
+	local name out=$work/unit status variant extra
 	local flags="-std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror"
 
 	mkdir -p "$out"
-	libs=$(find "$root/extension/lib" -name '*.c' 2>/dev/null | sort)
-	for name in $(tests_wanted unit); do
-		local variant extra
-		for variant in plain sanitized; do
-			extra=""
-			[ $variant = plain ] ||
-				extra="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
-			# shellcheck disable=SC2086
-			if ! cc $flags $extra -I"$root/extension" -I"$root/extension/lib" -o "$out/$name.$variant" \
-				"$root/test/unit/$name.c" $libs -lm >"$out/$name.log" 2>&1; then
+	for variant in plain sanitized; do
+		extra=""
+		[ $variant = plain ] ||
+			extra="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+		# shellcheck disable=SC2086
+		if ! pure_library "$out/$variant" cc $flags $extra >"$out/$variant.log" 2>&1; then
+			failed "unit ($variant)" "the libraries do not compile" "$out/$variant.log"
+			continue
+		fi
+		for name in $(tests_wanted unit); do
+			# shellcheck disable=SC2046,SC2086
+			if ! cc $flags $extra $pure_includes -I"$("$pg_config" --includedir)" -o "$out/$name.$variant" \
+				"$root/test/unit/$name.c" "$out/$variant/libpure.a" \
+				$(test_sources unit "$root/test/unit/$name.c") "$out/$variant/libpure.a" \
+				-lm >"$out/$name.log" 2>&1; then
 				failed "unit/$name ($variant)" "does not compile" "$out/$name.log"
 				continue
 			fi

@@ -117,7 +117,10 @@ settings_bytes(Slice text, int64_t *bytes)
 			return false;
 		factor = (int64_t) 1 << 10 * i;
 	}
-	return !__builtin_mul_overflow(number, factor, bytes);
+	if (__builtin_mul_overflow(number, factor, &number))
+		return false;
+	*bytes = number;
+	return true;
 }
 
 bool
@@ -140,7 +143,7 @@ settings_seconds(Slice text, double *seconds)
 			place *= 10;
 			number = number * 10 + (text.data[at] - '0');
 		}
-	if (digits == 0 || digits > 15)
+	if (digits == 0 || digits > 18)
 		return false;
 	number /= place;
 	unit = unit_of(text, at);
