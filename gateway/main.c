@@ -80,12 +80,19 @@ usherd_random(void)
 static void
 reload(struct ev_loop *loop, ev_signal *watcher, int events)
 {
-	char error[512];
+	char error[512], restart[512];
 
 	(void) loop, (void) watcher, (void) events;
+	if (!config_reload(restart, sizeof(restart)))
+	{
+		journal_reopen();
+		journal(JOURNAL_ERROR, "reload: %s; what was there stays", restart);
+		return;
+	}
 	journal_reopen();
-	if (!config_reload(error, sizeof(error)) || !identity_load(error, sizeof(error)) ||
-		!limit_load(error, sizeof(error)))
+	if (restart[0] != '\0')
+		journal(JOURNAL_WARNING, "reload: %s", restart);
+	if (!identity_load(error, sizeof(error)) || !limit_load(error, sizeof(error)))
 		journal(JOURNAL_ERROR, "reload: %s; what was there stays", error);
 	else if (!listener_reload_certificate())
 		journal(JOURNAL_ERROR,
@@ -172,15 +179,37 @@ raise_descriptors(void)
 				config.connections_max);
 }
 
+/* What the flags ask for instead of serving. */
+static int
+act(ConfigAction action)
+{
+	char error[512];
+
+	if (action == CONFIG_PRINT)
+		config_print();
+	else if (action == CONFIG_LIST)
+		config_list();
+	else if (action == CONFIG_HELP)
+		config_help();
+	else if (!identity_load(error, sizeof(error)) || !limit_load(error, sizeof(error)))
+		fail(error);
+	else
+		puts("the configuration is right");
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	char error[512];
+	ConfigAction action;
 
 	if (argc > 1 && strcmp(argv[1], "token") == 0)
 		return token_main(argc - 1, argv + 1);
-	if (!config_load(argc, argv, error, sizeof(error)))
+	if (!config_load(argc, argv, &action, error, sizeof(error)))
 		fail(error);
+	if (action != CONFIG_RUN)
+		return act(action);
 	usherd_loop = ev_default_loop(EVFLAG_NOSIGMASK);
 	journal_start();
 	if (!identity_load(error, sizeof(error)) || !limit_load(error, sizeof(error)))

@@ -70,6 +70,30 @@ sqlstates_without_documentation() {
 	done
 }
 
+problem_sqlstates() {
+	grep -oE '^[[:space:]]*\{"US[0-9A-Z]{3}"' gateway/lib/problem.c | grep -oE 'US[0-9A-Z]{3}' | sort
+}
+
+problem_kinds() {
+	tr -d '\n' <gateway/lib/problem.c | grep -oE '\{"[^"]*",[[:space:]]*[0-9]{3},[[:space:]]*"[a-z-]+"' |
+		sed -E 's/.*([0-9]{3}),[[:space:]]*"([a-z-]+)"/\2 \1/' | sort -u
+}
+
+# "| `kind` | status |" in docs/errors.md.
+documented_kinds() {
+	sed -nE 's/^\| `([a-z-]+)` \| ([0-9]{3}) \|.*/\1 \2/p' docs/errors.md | sort -u
+}
+
+# "name default" a line: of the gateway's table of settings, and of docs/usherd.md.
+gateway_settings() {
+	tr -s '\n\t ' ' ' <gateway/config.c | grep -oE '(TEXT|INTEGER|BYTES|SECONDS)\([a-z_]+, "[^"]*"' |
+		sed -E 's/.*\(([a-z_]+), "(.*)"/\1 \2/' | grep -v '^name '
+}
+
+documented_gateway_settings() {
+	sed -nE 's/^\| `([a-z_]+)` \| [a-z]+ \| (empty|`([^`]*)`) \|.*/\1 \3/p' docs/usherd.md | sort
+}
+
 option_list=sql/30_functions/90_relay/10_sink_option_list.sql
 
 # The options that a sink's sources, or the relay, read: "kind name" a line; kind NULL: of every kind.
@@ -125,6 +149,11 @@ settings_without_documentation | rule "every setting is documented"
 documented_settings_that_do_not_exist | rule "every documented setting exists"
 sqlstates | sort | uniq -d | rule "no SQLSTATE stands for two errors"
 sqlstates_without_documentation | rule "every SQLSTATE is documented"
+diff <(sqlstates | grep . | sort) <(problem_sqlstates) | rule "usherd has an HTTP status for every SQLSTATE of ours"
+problem_kinds | grep -vxF "$(documented_kinds)" | rule "every kind of problem is documented, with its status"
+diff <(gateway_settings | sort) <(documented_gateway_settings) |
+	rule "docs/usherd.md has usherd's settings and their defaults"
+gateway_settings | sort -c 2>&1 | rule "usherd's settings stand in order"
 options_read_but_not_listed | rule "add_sink knows every option that a sink reads"
 options_listed_but_not_read | rule "every option that add_sink knows is read"
 options_without_documentation | rule "every option of a sink is documented"

@@ -1,0 +1,349 @@
+/*
+ * gateway/lib/text.c
+ *	  Memory that lives as long as a request, and text that grows in it.
+ *
+ * An arena is a list of blocks, the newest first; what is large gets a block of
+ * its own behind the newest, so that the room left in that one stays in use.
+ */
+#include "text.h"
+
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define ARENA_BLOCK_BYTES 4000
+#define TEXT_BYTES_MIN    64
+
+struct ArenaBlock
+{
+	ArenaBlock *next;
+	alignas(max_align_t) char data[];
+};
+
+static _Noreturn void
+out_of_memory(void)
+{
+	fputs("usherd: out of memory\n", stderr);
+	abort();
+}
+
+/* How many bytes it makes, without the zero byte. */
+static size_t __attribute__((format(printf, 1, 0)))
+formatted_length(const char *format, va_list args)
+{
+	char nothing[1];
+	int len = vsnprintf(nothing, sizeof(nothing), format, args);
+
+	if (len < 0)
+		out_of_memory();
+	return (size_t) len;
+}
+
+static ArenaBlock *
+block_new(size_t size)
+{
+	ArenaBlock *block;
+
+	if (size > SIZE_MAX - sizeof(ArenaBlock) || (block = malloc(sizeof(ArenaBlock) + size)) == NULL)
+		out_of_memory();
+	return block;
+}
+
+void *
+arena_alloc(Arena *arena, size_t size)
+{
+	const size_t align = alignof(max_align_t);
+	size_t rounded = size <= SIZE_MAX - align ? (size + align - 1) / align * align : SIZE_MAX;
+	ArenaBlock *block;
+
+	if (rounded <= arena->size - arena->used && arena->block != NULL)
+	{
+		arena->used += rounded;
+		return arena->block->data + arena->used - rounded;
+	}
+	if (rounded > ARENA_BLOCK_BYTES / 4 && arena->block != NULL)
+	{
+		block = block_new(rounded);
+		block->next = arena->block->next;
+		arena->block->next = block;
+		return block->data;
+	}
+	arena->size = rounded > ARENA_BLOCK_BYTES ? rounded : ARENA_BLOCK_BYTES;
+	block = block_new(arena->size);
+	block->next = arena->block;
+	arena->block = block;
+	arena->used = rounded;
+	return block->data;
+}
+
+void *
+arena_zalloc(Arena *arena, size_t size)
+{
+	return memset(arena_alloc(arena, size), 0, size);
+}
+
+char *
+arena_copy(Arena *arena, const char *data, size_t len)
+{
+	char *copy;
+
+	if (len == SIZE_MAX)
+		out_of_memory();
+	copy = arena_alloc(arena, len + 1);
+	if (len > 0)
+		memcpy(copy, data, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+Slice
+arena_slice(Arena *arena, Slice slice)
+{
+	if (slice.data == NULL)
+		return slice;
+	return (Slice){arena_copy(arena, slice.data, slice.len), slice.len};
+}
+
+char *
+arena_printf(Arena *arena, const char *format, ...)
+{
+	va_list args;
+	char *result;
+	size_t len;
+
+	va_start(args, format);
+	len = formatted_length(format, args);
+	va_end(args);
+	result = arena_alloc(arena, len + 1);
+	va_start(args, format);
+	vsnprintf(result, len + 1, format, args);
+	va_end(args);
+	return result;
+}
+
+void
+arena_free(Arena *arena)
+{
+	while (arena->block != NULL)
+	{
+		ArenaBlock *next = arena->block->next;
+
+		free(arena->block);
+		arena->block = next;
+	}
+	*arena = (Arena){0};
+}
+
+void
+text_reserve(Text *text, size_t more)
+{
+	size_t size = text->size > 0 ? text->size : TEXT_BYTES_MIN;
+
+	/* one byte for the zero at the end */
+	if (more < text->size - text->len)
+		return;
+	if (more >= SIZE_MAX / 4 || text->len >= SIZE_MAX / 4)
+		out_of_memory();
+	while (size <= text->len + more)
+		size *= 2;
+	text->data = realloc(text->data, size);
+	if (text->data == NULL)
+		out_of_memory();
+	text->size = size;
+}
+
+void
+text_add(Text *text, const char *data, size_t len)
+{
+	text_reserve(text, len);
+	if (len > 0)
+		memcpy(text->data + text->len, data, len);
+	text->len += len;
+	text->data[text->len] = '\0';
+}
+
+void
+text_puts(Text *text, const char *string)
+{
+	text_add(text, string, strlen(string));
+}
+
+void
+text_char(Text *text, char c)
+{
+	text_add(text, &c, 1);
+}
+
+void
+text_int(Text *text, int64_t number)
+{
+	char digits[24];
+	size_t at = sizeof(digits);
+	uint64_t rest = number < 0 ? 0 - (uint64_t) number : (uint64_t) number;
+
+	do
+		digits[--at] = (char) ('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	if (number < 0)
+		digits[--at] = '-';
+	text_add(text, digits + at, sizeof(digits) - at);
+}
+
+void
+text_printf(Text *text, const char *format, ...)
+{
+	va_list args;
+	size_t len;
+
+	va_start(args, format);
+	len = formatted_length(format, args);
+	va_end(args);
+	text_reserve(text, len);
+	va_start(args, format);
+	vsnprintf(text->data + text->len, len + 1, format, args);
+	va_end(args);
+	text->len += len;
+}
+
+/* The length of the UTF-8 character at s, of at most len bytes (len > 0); 0 when it is none. */
+static size_t
+utf8_length(const unsigned char *s, size_t len)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t n;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4)
+		return 0;
+	n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	/* overlong forms, surrogates, beyond U+10FFFF */
+	if (s[0] == 0xe0)
+		low = 0xa0;
+	else if (s[0] == 0xed)
+		high = 0x9f;
+	else if (s[0] == 0xf0)
+		low = 0x90;
+	else if (s[0] == 0xf4)
+		high = 0x8f;
+	if (len < n || s[1] < low || s[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if (s[i] < 0x80 || s[i] > 0xbf)
+			return 0;
+	return n;
+}
+
+static void
+json_escape(Text *text, unsigned char c)
+{
+	static const char hex[] = "0123456789abcdef";
+	char escape[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+	size_t len = 2;
+
+	switch (c)
+	{
+		case '"':
+		case '\\':
+			escape[1] = (char) c;
+			break;
+		case '\b':
+			escape[1] = 'b';
+			break;
+		case '\f':
+			escape[1] = 'f';
+			break;
+		case '\n':
+			escape[1] = 'n';
+			break;
+		case '\r':
+			escape[1] = 'r';
+			break;
+		case '\t':
+			escape[1] = 't';
+			break;
+		default:
+			len = 6;
+	}
+	text_add(text, escape, len);
+}
+
+void
+text_json(Text *text, const char *data, size_t len)
+{
+	const unsigned char *s = (const unsigned char *) data;
+	size_t from = 0, i = 0;
+
+	text_reserve(text, len + 2);
+	text_char(text, '"');
+	while (i < len)
+	{
+		size_t n = utf8_length(s + i, len - i);
+
+		if (n > 0 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')
+		{
+			i += n;
+			continue;
+		}
+		if (i > from)
+			text_add(text, data + from, i - from);
+		if (n > 0)
+			json_escape(text, s[i]);
+		else
+			text_add(text, "\xef\xbf\xbd", 3);
+		from = ++i;
+	}
+	if (i > from)
+		text_add(text, data + from, i - from);
+	text_char(text, '"');
+}
+
+void
+text_free(Text *text)
+{
+	free(text->data);
+	*text = (Text){0};
+}
+
+bool
+slice_is(Slice slice, const char *string)
+{
+	return slice.data != NULL && slice.len == strlen(string) &&
+		   memcmp(slice.data, string, slice.len) == 0;
+}
+
+bool
+slice_is_nocase(Slice slice, const char *string)
+{
+	return slice.data != NULL && slice.len == strlen(string) &&
+		   strncasecmp(slice.data, string, slice.len) == 0;
+}
+
+bool
+slice_int(Slice slice, int64_t min, int64_t max, int64_t *number)
+{
+	bool negative = slice.len > 0 && slice.data[0] == '-' && min < 0;
+	/* negative all the way: that half has the one number more */
+	int64_t value = 0;
+
+	if (slice.data == NULL || slice.len == (size_t) negative)
+		return false;
+	for (size_t i = negative; i < slice.len; i++)
+	{
+		int digit = slice.data[i] - '0';
+
+		if (digit < 0 || digit > 9 || value < (INT64_MIN + digit) / 10)
+			return false;
+		value = value * 10 - digit;
+	}
+	if (!negative && value == INT64_MIN)
+		return false;
+	value = negative ? value : -value;
+	if (value < min || value > max)
+		return false;
+	*number = value;
+	return true;
+}
