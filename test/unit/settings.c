@@ -23,7 +23,7 @@ ok(bool passed, const char *what, const char *text)
 		failures++;
 	printf("%sok %d - %s: ", passed ? "" : "not ", tests, what);
 	for (int i = 0; text[i] != '\0'; i++)
-		putchar((unsigned char) text[i] < ' ' || text[i] == '#' ? '?' : text[i]);
+		putchar(text[i] < ' ' || text[i] == '#' || text[i] == 127 ? '?' : text[i]);
 	putchar('\n');
 }
 
