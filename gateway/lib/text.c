@@ -309,6 +309,35 @@ text_free(Text *text)
 }
 
 bool
+slice_is_text(Slice slice)
+{
+	const unsigned char *s = (const unsigned char *) slice.data;
+	size_t i = 0;
+
+	while (i < slice.len)
+	{
+		uint64_t eight;
+		size_t n;
+
+		/* mostly ASCII: eight bytes at once, none with its high bit, none zero */
+		if (slice.len - i >= sizeof(eight))
+		{
+			memcpy(&eight, s + i, sizeof(eight));
+			if (((eight | (eight - 0x0101010101010101u)) & 0x8080808080808080u) == 0)
+			{
+				i += sizeof(eight);
+				continue;
+			}
+		}
+		n = s[i] == '\0' ? 0 : utf8_length(s + i, slice.len - i);
+		if (n == 0)
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+bool
 slice_is(Slice slice, const char *string)
 {
 	return slice.data != NULL && slice.len == strlen(string) &&

@@ -54,6 +54,8 @@ extern void text_printf(Text *text, const char *format, ...) __attribute__((form
 extern void text_json(Text *text, const char *data, size_t len);
 extern void text_free(Text *text);
 
+/* UTF-8 as PostgreSQL takes it: no zero byte.  An absent one is. */
+extern bool slice_is_text(Slice slice);
 extern bool slice_is(Slice slice, const char *string);
 extern bool slice_is_nocase(Slice slice, const char *string);
 /* A decimal number, digits only (a minus in front when min < 0), within [min, max]. */

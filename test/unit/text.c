@@ -158,6 +158,34 @@ static const IntCase int_cases[] = {
 	{"99999999999999999999999999", INT64_MIN, INT64_MAX, false, 0},
 };
 
+/* What the table of JSON strings keeps as it is, and has no zero byte, is text; at every offset of a word. */
+static void
+test_is_text(void)
+{
+	for (size_t i = 0; i < sizeof(json_cases) / sizeof(json_cases[0]); i++)
+	{
+		const JsonCase *c = &json_cases[i];
+		bool expected = strstr(c->expected, REPLACED) == NULL && memchr(c->data, 0, c->len) == NULL;
+		bool good = true;
+		char what[40];
+
+		for (size_t before = 0; before < 20; before++)
+			for (size_t behind = 0; behind < 20; behind++)
+			{
+				size_t len = before + c->len + behind;
+				char *data = malloc(len + (len == 0));
+
+				memset(data, '\x7f', len);
+				memcpy(data + before, c->data, c->len);
+				good = good && slice_is_text((Slice){data, len}) == expected;
+				free(data);
+			}
+		snprintf(what, sizeof(what), "slice_is_text: case %zu", i);
+		ok(good, what);
+	}
+	ok(slice_is_text((Slice){NULL, 0}), "slice_is_text: absent");
+}
+
 static void
 test_slices(void)
 {
@@ -189,6 +217,7 @@ main(void)
 	test_arena();
 	test_text();
 	test_json();
+	test_is_text();
 	test_slices();
 	printf("1..%d\n", tests);
 	return failures != 0;
