@@ -22,7 +22,7 @@ typedef enum DbLane
 	LANE_WRITE, /* 2 connections: batches of appends, one at a time each */
 	LANE_READ, /* 4, pipelined */
 	LANE_SLOW, /* 2, one call at a time: polls, dead letters, lists */
-	LANE_LOG, /* 1: the reader of the log, and what the loop itself asks */
+	LANE_LOG, /* 1, one call at a time: the reader of the log; what waits there may not take longer than slow calls */
 	LANES
 } DbLane;
 
@@ -55,6 +55,12 @@ typedef struct DbCall
 	/* The result is freed behind it; NULL when DB_LOST or DB_UNSENT. */
 	void (*done)(void *context, DbOutcome outcome, PGresult *result);
 	void *context;
+	/*
+	 * Behind it on the same connection, or NULL: a statement without parameters and with its own Sync.
+	 * then_done() has its result (NULL: it was refused) and comes right before done(), when that is DB_DONE.
+	 */
+	const DbStatement *then;
+	void (*then_done)(void *context, PGresult *result);
 } DbCall;
 
 struct ev_loop;
@@ -62,9 +68,15 @@ struct ev_loop;
 /* Begins to connect; the lanes' sizes and limits are from the configuration. */
 extern void db_start(struct ev_loop *loop);
 extern void db_submit(DbLane lane, const DbCall *call);
+extern int db_free(DbLane lane); /* so many calls would leave at once */
+extern double db_now(void); /* the loop's time */
 
-/* Do connections stand (a lane without one refuses at once), and does usher.gateway_protocol() fit? */
+/*
+ * Does every lane have a connection, to a database whose usher.gateway_protocol() is known?  A lane without any
+ * refuses at once when it could not connect, and lets calls wait for their time while it has only just lost them.
+ */
 extern bool db_ready(void);
+extern bool db_away(DbLane lane); /* does it refuse at once? */
 extern int db_retry_after_seconds(void); /* for a reply 503 */
 
 /* Something is queued or in flight? */
