@@ -66,9 +66,10 @@ typedef struct AppendRequest
 	void *context;
 } AppendRequest;
 
-/* false: the queue is full (or the tenant's part of it); done() is not called. */
+/* false: the queue is full (or the tenant's part of it), or there is no database; done() is not called. */
 extern bool batch_add(const AppendRequest *request);
 extern void batch_flush(void);
+extern void batch_stop(void); /* ends all elements, behind db_stop() */
 extern bool batch_busy(void); /* something is queued or in flight */
 
 #endif /* USHERD_BATCH_H */

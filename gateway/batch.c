@@ -1,0 +1,372 @@
+/*
+ * gateway/batch.c
+ *	  Coalescing: the queue of appends, what leaves when, and what becomes of it.
+ *
+ * An element waits in the queue, its tenant's turn by turn, travels in a group,
+ * and ends by done().  A group that raised an error wrote nothing: the element
+ * that the error names travels alone from then on and the others once more; if
+ * it names none, the group is halved.  A group whose connection ended may have
+ * been written: what can be recognised as a repeat (an idempotency key, or ids
+ * of all events) is sent once more, the rest is unknown.
+ *
+ * Two elements with one key (tenant, user, key) never travel at the same time:
+ * the first to leave the queue holds the key, the others wait with it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch_room.h"
+#include "config.h"
+#include "db.h"
+#include "journal.h"
+
+#define RETRY_SECONDS_MAX 5.0
+
+static const DbStatement append_statement = {
+	"append_requests",
+	"SELECT element, sqlstate, message, detail, hint, event_index, actual_version, replayed,"
+	" ids, versions, positions, ordinals FROM usher.append_requests($1)",
+	1,
+	true,
+};
+static const DbStatement range_statement = {
+	"committed_range",
+	"SELECT first, last FROM usher.committed_range()",
+	0,
+	true,
+};
+
+typedef struct ElementList
+{
+	Element *first, *last;
+} ElementList;
+
+static Turns queue;
+static ElementList evicted; /* to be refused in the next batch_flush() */
+static ElementList later; /* each at its time */
+static Group *groups_first, *groups_last; /* ready to leave, before the queue */
+static int in_flight; /* groups */
+static bool flushing;
+
+static void
+list_add(ElementList *list, Element *element)
+{
+	element->next = NULL;
+	*(list->last != NULL ? &list->last->next : &list->first) = element;
+	list->last = element;
+}
+
+static Element *
+list_take(ElementList *list)
+{
+	Element *element = list->first;
+
+	if (element != NULL && (list->first = element->next) == NULL)
+		list->last = NULL;
+	return element;
+}
+
+/* ---- ends ---- */
+
+void
+element_end(Element *element, const AppendResult *result)
+{
+	Element *next = key_release(element);
+
+	if (next != NULL)
+	{
+		next->deadline = next->turn.since + RETRY_SECONDS_MAX;
+		list_add(&later, next);
+	}
+	element->request.done(element->request.context, result);
+	free(element);
+}
+
+void
+element_end_as(Element *element, AppendOutcome outcome)
+{
+	AppendResult result = {.outcome = outcome,
+						   .message = "",
+						   .detail = "",
+						   .hint = "",
+						   .event_index = -1,
+						   .actual_version = -1};
+
+	element_end(element, &result);
+}
+
+static void
+element_end_invalid(Element *element)
+{
+	AppendResult result = {.outcome = APPEND_REFUSED,
+						   .sqlstate = "22021",
+						   .message = "invalid byte sequence for encoding \"UTF8\"",
+						   .detail = "",
+						   .hint = "",
+						   .event_index = -1,
+						   .actual_version = -1};
+
+	element_end(element, &result);
+}
+
+/* ---- groups ---- */
+
+Group *
+group_new(int room)
+{
+	Group *group = calloc(1, sizeof(*group) + (size_t) room * sizeof(group->elements[0]));
+
+	if (group == NULL)
+		abort();
+	group->since = db_now();
+	return group;
+}
+
+/* Its elements belong to somebody else by now. */
+void
+group_free(Group *group)
+{
+	text_free(&group->parameter);
+	free(group);
+}
+
+void
+group_ready(Group *group, bool in_front)
+{
+	if (group->n == 0)
+	{
+		group_free(group);
+		return;
+	}
+	group->next = in_front ? groups_first : NULL;
+	if (in_front)
+		groups_first = group;
+	else
+		*(groups_last != NULL ? &groups_last->next : &groups_first) = group;
+	if (group->next == NULL)
+		groups_last = group;
+}
+
+/* All of it; whose outcome nobody knows ends so. */
+void
+group_end_as(Group *group, AppendOutcome outcome)
+{
+	for (int i = 0; i < group->n; i++)
+		element_end_as(group->elements[i], group->elements[i]->lost ? APPEND_UNKNOWN : outcome);
+	group_free(group);
+}
+
+static Group *
+group_take(void)
+{
+	Group *group = groups_first;
+
+	if (group != NULL && (groups_first = group->next) == NULL)
+		groups_last = NULL;
+	return group;
+}
+
+/* In turn, as many as a batch holds; NULL: nobody can go. */
+static Group *
+group_from_queue(void)
+{
+	Group *group = NULL;
+	size_t bytes = 0;
+	int events = 0;
+	Element *element;
+
+	while ((group == NULL || group->n < config.batch_requests_max) &&
+		   (element = (Element *) turns_take(&queue)) != NULL)
+	{
+		bool first = group == NULL;
+
+		if (!first && (events + element->request.nevents > config.batch_events_max ||
+					   bytes + element->bytes > (size_t) config.batch_bytes_max))
+		{
+			turns_put_back(&queue, &element->turn, element->request.tenant);
+			break;
+		}
+		if (!message_valid(&element->request))
+		{
+			element_end_invalid(element);
+			continue;
+		}
+		if (!key_hold(element))
+			continue;
+		if (first)
+			group = group_new(config.batch_requests_max);
+		group->elements[group->n++] = element;
+		events += element->request.nevents;
+		bytes += element->bytes;
+	}
+	return group;
+}
+
+/* Those whose time has come travel in groups of their own; those whose time is over do not. */
+static void
+later_look(void)
+{
+	ElementList list = later;
+	double now = db_now();
+	Group *group = NULL;
+	Element *element;
+
+	later = (ElementList){NULL, NULL};
+	while ((element = list_take(&list)) != NULL)
+	{
+		if (element->deadline > 0 && now > element->deadline)
+		{
+			element_end_as(element, element->lost ? APPEND_UNKNOWN : element->overdue);
+			continue;
+		}
+		if (element->try_at > now)
+		{
+			list_add(&later, element);
+			continue;
+		}
+		if (group != NULL && group->n == config.batch_requests_max)
+		{
+			group_ready(group, false);
+			group = NULL;
+		}
+		if (group == NULL)
+			group = group_new(config.batch_requests_max);
+		group->elements[group->n++] = element;
+	}
+	if (group != NULL)
+		group_ready(group, false);
+}
+
+/* What has waited too long while there was no connection. */
+static void
+expire(void)
+{
+	double now = db_now();
+	Element *element;
+
+	while ((element = list_take(&evicted)) != NULL)
+		element_end_as(element, APPEND_UNAVAILABLE);
+	while (queue.oldest != NULL && now - queue.oldest->since > config.queue_age_seconds)
+	{
+		element = (Element *) queue.oldest;
+		turns_remove(&queue, &element->turn);
+		element_end_as(element, APPEND_UNAVAILABLE);
+	}
+	while (groups_first != NULL && now - groups_first->since > RETRY_SECONDS_MAX)
+		group_end_as(group_take(), APPEND_UNAVAILABLE);
+}
+
+/* The connection is free again: when all went well, the next group leaves before replies are written. */
+static void
+on_done(void *context, DbOutcome outcome, PGresult *result)
+{
+	in_flight--;
+	if (outcome == DB_DONE)
+		batch_flush();
+	group_take_outcome(context, outcome, result);
+	if (outcome == DB_REFUSED)
+		batch_flush();
+}
+
+static void
+group_send(Group *group)
+{
+	DbCall call = {.statement = &append_statement,
+				   .tenant = "",
+				   .done = on_done,
+				   .context = group,
+				   .then = &range_statement,
+				   .then_done = group_take_range};
+
+	group->parameter.len = 0;
+	message_write(&group->parameter, group, db_type("usher.append_request"),
+				  db_type("usher.request_event"), db_type("usher.request_event[]"));
+	call.values[0] = group->parameter.data;
+	call.lengths[0] = (int) group->parameter.len;
+	call.formats[0] = 1;
+	in_flight++;
+	db_submit(LANE_WRITE, &call);
+}
+
+void
+element_try_later(Element *element, double seconds, AppendOutcome overdue)
+{
+	if (element->deadline <= 0)
+		element->deadline = db_now() + RETRY_SECONDS_MAX;
+	element->overdue = overdue;
+	element->try_at = db_now() + seconds;
+	list_add(&later, element);
+}
+
+void
+batch_flush(void)
+{
+	if (flushing)
+		return;
+	flushing = true;
+	expire();
+	if (later.first != NULL)
+		later_look();
+	while (db_free(LANE_WRITE) > 0)
+	{
+		Group *group = group_take();
+
+		if (group == NULL && (group = group_from_queue()) == NULL)
+			break;
+		group_send(group);
+	}
+	flushing = false;
+}
+
+/* ---- requests ---- */
+
+bool
+batch_add(const AppendRequest *request)
+{
+	Element *element;
+	Turn *left = NULL;
+
+	queue.max = (size_t) config.queue_max;
+	if (db_away(LANE_WRITE))
+		return false;
+	element = calloc(1, sizeof(*element));
+	if (element == NULL)
+		abort();
+	element->request = *request;
+	element->overdue = APPEND_UNAVAILABLE;
+	element->bytes = message_bytes(request);
+	if (request->idempotency_key.data != NULL)
+		element->key_hash = key_hash_of(request);
+	if (!turns_add(&queue, &element->turn, request->tenant, db_now(), &left))
+	{
+		free(element);
+		return false;
+	}
+	if (left != NULL)
+		list_add(&evicted, (Element *) left);
+	return true;
+}
+
+bool
+batch_busy(void)
+{
+	return queue.count > 0 || in_flight > 0 || groups_first != NULL || later.first != NULL ||
+		   evicted.first != NULL;
+}
+
+void
+batch_stop(void)
+{
+	Element *element;
+	Group *group;
+
+	/* who waits for a key comes later when its holder ends */
+	while ((element = (Element *) turns_take(&queue)) != NULL ||
+		   (element = list_take(&evicted)) != NULL || (element = list_take(&later)) != NULL)
+		element_end_as(element, element->lost ? APPEND_UNKNOWN : APPEND_UNAVAILABLE);
+	while ((group = group_take()) != NULL)
+		group_end_as(group, APPEND_UNAVAILABLE);
+	turns_free(&queue);
+	if (later.first != NULL)
+		batch_stop();
+}
