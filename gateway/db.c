@@ -205,7 +205,7 @@ db_lane_pump(DbLane lane)
 	DbConnection *connection;
 
 	while (lanes[lane].queue.count > 0 && (connection = lane_free_connection(&lanes[lane])) != NULL)
-		connection_send(connection, (Call *) turns_take(&lanes[lane].queue));
+		db_connection_send(connection, (Call *) turns_take(&lanes[lane].queue));
 }
 
 /* Nothing stands, and not for a moment only. */
@@ -339,7 +339,7 @@ db_attempt_ended(DbAttempt *attempt)
 	bool alone = !anything_stands();
 
 	connection->state = DB_DOWN;
-	if (attempt->pg != NULL && connection_open(connection, attempt->pg))
+	if (attempt->pg != NULL && db_connection_open(connection, attempt->pg))
 	{
 		connection->failures = 0;
 		memcpy(types, attempt->types, sizeof(types));
@@ -382,7 +382,7 @@ on_tick(struct ev_loop *loop, ev_timer *watcher, int revents)
 
 			if (connection->state == DB_UP && connection->inflight > 0 &&
 				now - connection->progress > db_lane_timeout((DbLane) i) + ANSWER_MARGIN_SECONDS)
-				connection_end(connection, "it does not answer");
+				db_connection_end(connection, "it does not answer");
 		}
 	}
 	connect_due();
@@ -441,7 +441,7 @@ db_stop(void)
 			db_end_call((Call *) oldest, DB_UNSENT);
 		}
 		for (int j = 0; j < lane->nconnections; j++)
-			connection_end(&lane->connections[j], NULL);
+			db_connection_end(&lane->connections[j], NULL);
 	}
 	on_ends(db_loop, &ends, 0);
 	for (int i = 0; i < LANES; i++)

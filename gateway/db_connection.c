@@ -6,7 +6,7 @@
  * SYNC once more.  It has ended when its last Sync's result is there: rows alone
  * are no proof of a commit.  An error that ends the session, and any result that
  * cannot be, ends the connection; what was sent is then DB_LOST.  A connection
- * may be ended in the middle of connection_send() and of its io callback, but is
+ * may be ended in the middle of db_connection_send() and of its io callback, but is
  * never freed.
  */
 #include <openssl/ssl.h>
@@ -47,11 +47,11 @@ end_by_libpq(DbConnection *connection)
 	char text[300];
 
 	pg_error(connection, text, sizeof(text));
-	connection_end(connection, text);
+	db_connection_end(connection, text);
 }
 
 void
-connection_end(DbConnection *connection, const char *reason)
+db_connection_end(DbConnection *connection, const char *reason)
 {
 	Call *call = connection->first;
 
@@ -126,7 +126,7 @@ flush(DbConnection *connection)
 
 /* Belongs to the connection from here on, which may end at once. */
 void
-connection_send(DbConnection *connection, Call *call)
+db_connection_send(DbConnection *connection, Call *call)
 {
 	const DbCall *wanted = &call->call;
 	bool sent;
@@ -197,7 +197,7 @@ take_error(DbConnection *connection, Call *call, PGresult *result)
 						  : PQresultErrorMessage(result));
 		reason[strcspn(reason, "\n")] = '\0';
 		PQclear(result);
-		connection_end(connection, reason);
+		db_connection_end(connection, reason);
 		return false;
 	}
 	if (session_is_old(result, sqlstate, *preparing))
@@ -269,7 +269,7 @@ take_result(DbConnection *connection, PGresult *result)
 			snprintf(reason, sizeof(reason), "a result of kind %s",
 					 PQresStatus(PQresultStatus(result)));
 			PQclear(result);
-			connection_end(connection, reason);
+			db_connection_end(connection, reason);
 			return false;
 	}
 }
@@ -298,7 +298,7 @@ take_results(DbConnection *connection)
 		else if (++nothing > 2)
 		{
 			/* one stands between two results of a pipeline */
-			connection_end(connection, "libpq and usherd disagree about what was sent");
+			db_connection_end(connection, "libpq and usherd disagree about what was sent");
 			return false;
 		}
 	}
@@ -341,12 +341,12 @@ on_io(struct ev_loop *loop, ev_io *watcher, int revents)
 	if (open)
 		flush(connection);
 	if (open && connection->state == DB_UP && connection->retire && connection->first == NULL)
-		connection_end(connection, "its session is out of date");
+		db_connection_end(connection, "its session is out of date");
 	db_lane_pump(connection->lane);
 }
 
 bool
-connection_open(DbConnection *connection, PGconn *pg)
+db_connection_open(DbConnection *connection, PGconn *pg)
 {
 	if (PQsetnonblocking(pg, 1) != 0 || !PQenterPipelineMode(pg))
 		return false;

@@ -78,10 +78,10 @@ extern void db_connection_ended(DbConnection *connection); /* it can be connecte
 extern void db_attempt_ended(DbAttempt *attempt);
 
 /* db_connection.c */
-extern bool connection_open(DbConnection *connection, PGconn *pg);
-extern void connection_send(DbConnection *connection, Call *call);
+extern bool db_connection_open(DbConnection *connection, PGconn *pg);
+extern void db_connection_send(DbConnection *connection, Call *call);
 /* reason: for the journal; NULL: nobody needs to know */
-extern void connection_end(DbConnection *connection, const char *reason);
+extern void db_connection_end(DbConnection *connection, const char *reason);
 
 /* db_connect.c */
 extern const char *const db_type_names[DB_TYPES];
