@@ -42,7 +42,7 @@ typedef struct ElementList
 } ElementList;
 
 static Turns queue;
-static ElementList evicted; /* to be refused in the next batch_flush() */
+static ElementList leaving; /* refused, as the next batch_flush() says */
 static ElementList later; /* each at its time */
 static Group *groups_first, *groups_last; /* ready to leave, before the queue */
 static int in_flight; /* groups */
@@ -188,7 +188,8 @@ group_from_queue(void)
 		}
 		if (!message_valid(&element->request))
 		{
-			element_end_invalid(element);
+			element->invalid = true;
+			list_add(&leaving, element);
 			continue;
 		}
 		if (!key_hold(element))
@@ -216,7 +217,7 @@ later_look(void)
 	{
 		if (element->deadline > 0 && now > element->deadline)
 		{
-			element_end_as(element, element->lost ? APPEND_UNKNOWN : element->overdue);
+			list_add(&leaving, element);
 			continue;
 		}
 		if (element->try_at > now)
@@ -237,6 +238,23 @@ later_look(void)
 		group_ready(group, false);
 }
 
+/* Who is refused without a call; whoever is added by then waits for the next round. */
+static void
+leave(void)
+{
+	ElementList list = leaving;
+	Element *element;
+
+	leaving = (ElementList){NULL, NULL};
+	while ((element = list_take(&list)) != NULL)
+	{
+		if (element->invalid)
+			element_end_invalid(element);
+		else
+			element_end_as(element, element->lost ? APPEND_UNKNOWN : element->overdue);
+	}
+}
+
 /* What has waited too long while there was no connection. */
 static void
 expire(void)
@@ -244,13 +262,11 @@ expire(void)
 	double now = db_now();
 	Element *element;
 
-	while ((element = list_take(&evicted)) != NULL)
-		element_end_as(element, APPEND_UNAVAILABLE);
 	while (queue.oldest != NULL && now - queue.oldest->since > config.queue_age_seconds)
 	{
 		element = (Element *) queue.oldest;
 		turns_remove(&queue, &element->turn);
-		element_end_as(element, APPEND_UNAVAILABLE);
+		list_add(&leaving, element);
 	}
 	while (groups_first != NULL && now - groups_first->since > RETRY_SECONDS_MAX)
 		group_end_as(group_take(), APPEND_UNAVAILABLE);
@@ -315,6 +331,7 @@ batch_flush(void)
 			break;
 		group_send(group);
 	}
+	leave();
 	flushing = false;
 }
 
@@ -343,7 +360,7 @@ batch_add(const AppendRequest *request)
 		return false;
 	}
 	if (left != NULL)
-		list_add(&evicted, (Element *) left);
+		list_add(&leaving, (Element *) left);
 	return true;
 }
 
@@ -351,7 +368,7 @@ bool
 batch_busy(void)
 {
 	return queue.count > 0 || in_flight > 0 || groups_first != NULL || later.first != NULL ||
-		   evicted.first != NULL;
+		   leaving.first != NULL;
 }
 
 void
@@ -362,7 +379,7 @@ batch_stop(void)
 
 	/* who waits for a key comes later when its holder ends */
 	while ((element = (Element *) turns_take(&queue)) != NULL ||
-		   (element = list_take(&evicted)) != NULL || (element = list_take(&later)) != NULL)
+		   (element = list_take(&leaving)) != NULL || (element = list_take(&later)) != NULL)
 		element_end_as(element, element->lost ? APPEND_UNKNOWN : APPEND_UNAVAILABLE);
 	while ((group = group_take()) != NULL)
 		group_end_as(group, APPEND_UNAVAILABLE);

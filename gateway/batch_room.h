@@ -30,6 +30,7 @@ typedef struct Element
 	struct Element *waiting_first, *waiting_last;
 	double try_at, deadline; /* of those who come later; deadline 0: the first try */
 	AppendOutcome overdue; /* what is said when the deadline is over */
+	bool invalid; /* there is text in it that no database takes */
 	bool lost; /* sent, and the connection ended: nobody knows */
 } Element;
 
