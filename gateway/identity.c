@@ -69,7 +69,8 @@ static struct
 } who;
 
 static const DbStatement api_key_statement = {
-	"api_key", "SELECT tenant, name, scopes, issued_at, expires_at FROM usher.gateway_api_key($1)",
+	"api_key",
+	"SELECT tenant, name, scopes, rate_class, issued_at, expires_at FROM usher.gateway_api_key($1)",
 	1, false};
 
 static double
@@ -254,6 +255,7 @@ identity_of_row(const PGresult *result)
 	parts.tenant = text_at(result, "tenant");
 	parts.user = text_at(result, "name");
 	parts.actor_type = "service";
+	parts.rate_class = text_at(result, "rate_class");
 	parts.issued_at = number_at(result, "issued_at");
 	parts.expires_at = number_at(result, "expires_at");
 	if (!identity_tenant_valid(parts.tenant, strlen(parts.tenant)) || parts.user[0] == '\0' ||

@@ -49,7 +49,7 @@ identity_make(const IdentityParts *parts)
 {
 	size_t bytes = sizeof(Identity) + text_bytes(parts->tenant) + text_bytes(parts->user) +
 				   text_bytes(parts->session) + text_bytes(parts->actor_type) +
-				   list_bytes(parts->role_lens, parts->nroles) +
+				   text_bytes(parts->rate_class) + list_bytes(parts->role_lens, parts->nroles) +
 				   list_bytes(parts->scope_lens, parts->nscopes);
 	Identity *identity = malloc(bytes);
 	char *at;
@@ -73,6 +73,7 @@ identity_make(const IdentityParts *parts)
 	identity->user = put_text(&at, parts->user);
 	identity->session = put_text(&at, parts->session);
 	identity->actor_type = put_text(&at, parts->actor_type);
+	identity->rate_class = put_text(&at, parts->rate_class);
 	for (int i = 0; i < parts->nroles; i++)
 		identity->roles[i] = put(&at, parts->roles[i], parts->role_lens[i]);
 	for (int i = 0; i < parts->nscopes; i++)

@@ -21,6 +21,7 @@ typedef struct Identity
 	char *user; /* the token's subject, the key's name; "" for nobody */
 	char *session; /* the token's sid, or "" */
 	char *actor_type; /* "user", "service", "anonymous" */
+	char *rate_class; /* the key's own class of rate limits, or "" */
 	char **roles;
 	int nroles;
 	char **scopes; /* "log:read", "log:append:order", "subscribe:order.**" ... */
@@ -39,7 +40,7 @@ typedef struct Identity
 typedef struct IdentityParts
 {
 	bool anonymous, is_key;
-	const char *tenant, *user, *session, *actor_type;
+	const char *tenant, *user, *session, *actor_type, *rate_class;
 	const char *roles[IDENTITY_ROLES_MAX];
 	size_t role_lens[IDENTITY_ROLES_MAX];
 	int nroles;
