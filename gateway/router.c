@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "lib/cloudevent_in.h"
 #include "lib/uri.h"
 #include "router.h"
 #include "usherd.h"
@@ -210,6 +211,38 @@ find_route(Request *request, bool admin)
 	return by_query ? take_query_argument(request) : take_arguments(request, found);
 }
 
+/* A body is of one of the route's types, in UTF-8, and not compressed; false: 415 was replied. */
+static bool
+body_acceptable(Request *request)
+{
+	const Route *route = request->route;
+	Slice type = request_header(request, "content-type");
+	Slice encoding = request_header(request, "content-encoding");
+	const char *at = route->body_types;
+
+	if (encoding.data && !slice_is_nocase(encoding, "identity"))
+	{
+		reply_problem(request, 415, "unsupported-media-type", NULL,
+					  "the body must not be compressed");
+		return false;
+	}
+	if (route->body == NULL || route->any_body)
+		return true;
+	while (at && *at)
+	{
+		size_t len = strcspn(at, " ");
+		const char *name = arena_copy(&request->arena, at, strcspn(at, " ="));
+
+		if (media_type_is(type, name) && media_type_is_utf8(type))
+			return true;
+		at += len;
+		at += strspn(at, " ");
+	}
+	reply_problem(request, 415, "unsupported-media-type", NULL, "Content-Type must be one of: %s",
+				  route->body_types);
+	return false;
+}
+
 /*
  * Who asks
  */
@@ -220,6 +253,21 @@ unauthorized(Request *request, const char *reason)
 	reply_header(request, "WWW-Authenticate", reason ? "Bearer error=\"invalid_token\"" : "Bearer");
 	reply_problem(request, 401, reason ? "invalid-token" : "unauthorized", NULL, "%s",
 				  reason ? reason : "this needs a token");
+}
+
+bool
+request_allowed(Request *request, const char *what, Slice object)
+{
+	if (identity_allows(request->identity, what, object))
+		return true;
+	if (request->identity->anonymous)
+		unauthorized(request, NULL);
+	else if (object.data == NULL)
+		reply_problem(request, 403, "forbidden", NULL, "this needs the scope \"%s\"", what);
+	else
+		reply_problem(request, 403, "forbidden", NULL, "this needs the scope \"%s\" for \"%.*s\"",
+					  what, (int) (object.len < 255 ? object.len : 255), object.data);
+	return false;
 }
 
 static bool
@@ -256,11 +304,12 @@ identified(void *context, IdentityOutcome outcome, Identity *identity, const cha
 	else if (!within_rate(request))
 		return;
 	else if (outcome == IDENTITY_NONE && !route->anonymous &&
-			 !(route->scope && identity_allows(identity, route->scope, (Slice){NULL, 0})))
+			 !(route->scope && identity_allows_some(identity, route->scope)))
 		unauthorized(request, NULL);
-	else if (route->scope && !identity_allows(identity, route->scope, (Slice){NULL, 0}))
-		reply_problem(request, 403, "forbidden", NULL, "this needs the scope \"%s\"", route->scope);
-	else
+	else if (route->scope && !route->by_object &&
+			 !request_allowed(request, route->scope, (Slice){NULL, 0}))
+		return;
+	else if (body_acceptable(request))
 		route->handle(request);
 }
 

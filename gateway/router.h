@@ -37,11 +37,14 @@ typedef struct Route
 	const char *summary;
 	const char *tag;
 	const char *scope; /* what identity_allows() is asked; NULL: anybody */
+	bool by_object; /* the handler asks, by request_allowed(), once it knows what it is about */
 	bool anonymous; /* without credentials, too */
 	const char *rate_class; /* "general" ... */
 	bool admin; /* on the separate listener only */
 	const char *body; /* schema's name of the body, or NULL */
-	const char *body_types; /* content types of the body, separated by blanks */
+	const char
+		*body_types; /* its content types, separated by blanks; "type=Schema" where it is another */
+	bool any_body; /* the handler looks at other content types, too */
 	RouteParameter parameters[ROUTE_PARAMETERS_MAX];
 	RouteReply replies[ROUTE_REPLIES_MAX];
 	void (*handle)(Request *request);
@@ -53,5 +56,8 @@ extern const int usherd_nroutes;
 /* The request is whole: find its route, check who asks and how often, call its handler; or reply. */
 extern void router_dispatch(Request *request, bool admin_listener);
 extern const char *openapi_json(size_t *len); /* openapi.c; made once */
+
+/* May the one who asks do it to this object (absent: to all)? false: 401 or 403 was replied. */
+extern bool request_allowed(Request *request, const char *what, Slice object);
 
 #endif /* USHERD_ROUTER_H */

@@ -2,26 +2,36 @@
  * gateway/routes.c
  *	  The table of routes.  What stands here is what /openapi.json says.
  *
- * Replies that every route can give (400, 401, 403, 404, 405, 429, 503 ...) are added by openapi.c.
+ * Replies that many routes can give (400, 401, 403, 404, 429, 503 ...) are added by openapi.c.
  */
 #include "handlers/handlers.h"
 #include "router.h"
 
-#define STREAM                                                                       \
-	{                                                                                \
-		"stream", "path", "{\"type\":\"string\",\"minLength\":1,\"maxLength\":255}", \
-			"The stream's name.", true                                               \
-	}
-#define MAX                                                                                      \
-	{                                                                                            \
-		"max", "query", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}", \
-			"At most so many items.", false                                                      \
-	}
-#define IDEMPOTENCY_KEY                                                                            \
-	{                                                                                              \
-		"Idempotency-Key", "header", "{\"type\":\"string\",\"minLength\":1,\"maxLength\":255}",    \
-			"Repeats of the request with the same key have its outcome; kept for 24 hours.", false \
-	}
+#define JSON      "application/json"
+#define PROBLEM   "application/problem+json"
+#define NAME      "{\"$ref\":\"#/components/schemas/Name\"}"
+#define POSITION  "{\"$ref\":\"#/components/schemas/Position\"}"
+#define NUMBER(n) "{\"type\":\"integer\",\"minimum\":" #n ",\"maximum\":9223372036854775806}"
+
+/* clang-format off */
+#define STREAM {"stream", "path", NAME, "The stream's name; one that is not plain stands percent-encoded, or in the query.", true}
+#define SUBSCRIPTION {"name", "path", NAME, "The subscription's name.", true}
+#define AFTER {"after", "query", POSITION, "The position behind which to begin.", false}
+#define AFTER_NAME {"after", "query", NAME, "The name behind which to begin: the next of the page before.", false}
+#define MAX {"max", "query", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}", \
+		"At most so many items; a reply has at most 1 MB of them.", false}
+#define USHER_AFTER {"Usher-After", "header", POSITION, \
+		"A position, as Usher-Position of a write: the read has seen it, or is answered 503 not-yet after 5 seconds.", false}
+#define IF_NONE_MATCH {"If-None-Match", "header", "{\"type\":\"string\"}", "The ETag of a reply that the client has: 304 if it is still the same.", false}
+#define IDEMPOTENCY_KEY {"Idempotency-Key", "header", "{\"type\":\"string\",\"minLength\":1,\"maxLength\":255}", \
+		"Repeats of the request with the same key have its outcome; kept for 24 hours for the tenant and user.", false}
+#define CORRELATION_ID {"Correlation-Id", "header", "{\"type\":\"string\",\"maxLength\":255}", "metadata.correlation_id of the events.", false}
+#define CAUSATION_ID {"Causation-Id", "header", "{\"type\":\"string\",\"maxLength\":255}", "metadata.causation_id of the events.", false}
+#define APPENDED {201, JSON, "Appended", "Committed: each event's id, version and position."}
+#define GONE {410, PROBLEM, "Problem", "Events behind this position were removed: oldest_position is where one can go on."}
+#define LEASE_REPLIES {{204, NULL, NULL, "Done."}, \
+		{409, PROBLEM, "Problem", "The lease is over (lease-lost), or does not fit."}}
+/* clang-format on */
 
 const Route usherd_routes[] = {
 	{
@@ -32,18 +42,20 @@ const Route usherd_routes[] = {
 		.summary = "Append one event, or several, all or none",
 		.tag = "streams",
 		.scope = "log:append",
+		.by_object = true,
 		.rate_class = "general",
 		.body = "AppendBody",
-		.body_types = "application/json",
+		.body_types = JSON,
 		.parameters = {STREAM,
-					   {"Expected-Version", "header", "{\"type\":\"integer\",\"minimum\":-1}",
-						"The stream's version: n, 0 when it must not exist, -1 when it must.",
+					   {"Expected-Version", "header",
+						"{\"type\":\"integer\",\"minimum\":-1,\"maximum\":9223372036854775807}",
+						"The stream's version: n; 0 when it must not exist, -1 when it must.",
 						false},
-					   IDEMPOTENCY_KEY},
-		.replies = {{201, "application/json", "Appended",
-					 "Committed: each event's id, version and position."},
-					{412, "application/problem+json", "Problem",
-					 "The stream has another version: actual_version."}},
+					   IDEMPOTENCY_KEY,
+					   CORRELATION_ID,
+					   CAUSATION_ID},
+		.replies = {APPENDED,
+					{412, PROBLEM, "Problem", "The stream has another version: actual_version."}},
 		.handle = handle_append,
 	},
 	{
@@ -54,16 +66,18 @@ const Route usherd_routes[] = {
 		.summary = "A stream's events in order of version",
 		.tag = "streams",
 		.scope = "log:read",
+		.by_object = true,
 		.rate_class = "general",
 		.parameters = {STREAM,
-					   {"from", "query", "{\"type\":\"integer\",\"minimum\":0}",
-						"The first version.", false},
+					   {"from", "query", NUMBER(0),
+						"The first version; of a backward reader the highest.", false},
 					   MAX,
 					   {"direction", "query",
 						"{\"type\":\"string\",\"enum\":[\"forward\",\"backward\"]}",
-						"Backward begins with the last version.", false}},
-		.replies = {{200, "application/json", "EventPage",
-					 "The events; next is the version to go on from."}},
+						"Backward begins with the last version.", false},
+					   USHER_AFTER,
+					   IF_NONE_MATCH},
+		.replies = {{200, JSON, "EventPage", "The events; next is the version to go on from."}},
 		.handle = handle_read_stream,
 	},
 	{
@@ -73,15 +87,59 @@ const Route usherd_routes[] = {
 		.summary = "Append to several streams, all or none",
 		.tag = "streams",
 		.scope = "log:append",
+		.by_object = true,
 		.rate_class = "general",
 		.body = "TransactionBody",
-		.body_types = "application/json",
-		.parameters = {IDEMPOTENCY_KEY},
-		.replies = {{201, "application/json", "Appended",
-					 "Committed: each event's id, version and position."},
-					{412, "application/problem+json", "Problem",
-					 "A stream has another version: actual_version."}},
+		.body_types = JSON,
+		.parameters = {IDEMPOTENCY_KEY, CORRELATION_ID, CAUSATION_ID},
+		.replies = {APPENDED,
+					{412, PROBLEM, "Problem", "A stream has another version: actual_version."}},
 		.handle = handle_transaction,
+	},
+	{
+		.method = METHOD_POST,
+		.path = "/v1/events",
+		.operation = "publishEvents",
+		.summary = "Publish one event to a topic, or several, all or none; also as CloudEvents 1.0",
+		.tag = "events",
+		.scope = "log:publish",
+		.by_object = true,
+		.rate_class = "general",
+		.body = "PublishBody",
+		.body_types = JSON " application/cloudevents+json=CloudEvent"
+						   " application/cloudevents-batch+json=CloudEventBatch",
+		.any_body = true,
+		.parameters = {{"topic", "query", NAME,
+						"Of CloudEvents: the topic to publish to; without it the event's type.",
+						false},
+					   IDEMPOTENCY_KEY,
+					   CORRELATION_ID,
+					   CAUSATION_ID},
+		.replies = {APPENDED},
+		.handle = handle_publish,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/v1/log",
+		.operation = "readLog",
+		.summary = "The tenant's log in order of position; waits for more when there is nothing",
+		.tag = "log",
+		.scope = "log:read",
+		.by_object = true,
+		.rate_class = "general",
+		.parameters =
+			{AFTER,
+			 MAX,
+			 {"types", "query", "{\"type\":\"array\",\"maxItems\":100,\"items\":" NAME "}",
+			  "Patterns of types between commas: * is one segment, ** any number.", false},
+			 {"wait", "query", "{\"type\":\"integer\",\"minimum\":0,\"maximum\":55,\"default\":0}",
+			  "Seconds to wait when there is nothing.", false},
+			 USHER_AFTER,
+			 IF_NONE_MATCH},
+		.replies = {{200, JSON, "EventPage",
+					 "The events; next is the last position examined, also when none matched."},
+					GONE},
+		.handle = handle_read_log,
 	},
 	{
 		.method = METHOD_GET,
@@ -91,16 +149,141 @@ const Route usherd_routes[] = {
 		.summary = "The events of a category's streams in order of position",
 		.tag = "log",
 		.scope = "log:read",
+		.by_object = true,
 		.rate_class = "general",
-		.parameters = {{"category", "path",
-						"{\"type\":\"string\",\"minLength\":1,\"maxLength\":255}",
+		.parameters = {{"category", "path", NAME,
 						"What stands before the first \"-\" of the streams' names.", true},
-					   {"after", "query", "{\"type\":\"integer\",\"minimum\":0}",
-						"The position behind which to begin.", false},
-					   MAX},
-		.replies = {{200, "application/json", "EventPage",
-					 "The events; next is the position to go on after."}},
+					   AFTER,
+					   MAX,
+					   USHER_AFTER,
+					   IF_NONE_MATCH},
+		.replies = {{200, JSON, "EventPage", "The events; next is the position to go on after."},
+					GONE},
 		.handle = handle_read_category,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/v1/subscriptions",
+		.operation = "listSubscriptions",
+		.summary = "The tenant's subscriptions, and how far they are",
+		.tag = "subscriptions",
+		.scope = "subscriptions",
+		.by_object = true,
+		.rate_class = "general",
+		.parameters = {AFTER_NAME, MAX, USHER_AFTER, IF_NONE_MATCH},
+		.replies = {{200, JSON, "SubscriptionPage", "Those that the scopes allow, by name."}},
+		.handle = handle_subscriptions,
+	},
+	{
+		.method = METHOD_POST,
+		.path = "/v1/subscriptions/{name}/poll",
+		.query_path = "/v1/subscriptions/poll",
+		.operation = "pollSubscription",
+		.summary = "The next events of a subscription, under a lease of the member",
+		.tag = "subscriptions",
+		.scope = "subscriptions",
+		.by_object = true,
+		.rate_class = "general",
+		.body = "PollBody",
+		.body_types = JSON,
+		.parameters = {SUBSCRIPTION, USHER_AFTER},
+		.replies = {{200, JSON, "Deliveries",
+					 "The events and the lease to acknowledge; or nothing."},
+					{409, PROBLEM, "Problem", "The lease to acknowledge is over (lease-lost)."},
+					GONE},
+		.handle = handle_poll,
+	},
+	{
+		.method = METHOD_POST,
+		.path = "/v1/subscriptions/{name}/ack",
+		.query_path = "/v1/subscriptions/ack",
+		.operation = "acknowledge",
+		.summary = "Acknowledge what a lease has delivered",
+		.tag = "subscriptions",
+		.scope = "subscriptions",
+		.by_object = true,
+		.rate_class = "general",
+		.body = "AckBody",
+		.body_types = JSON,
+		.parameters = {SUBSCRIPTION},
+		.replies = LEASE_REPLIES,
+		.handle = handle_ack,
+	},
+	{
+		.method = METHOD_POST,
+		.path = "/v1/subscriptions/{name}/nack",
+		.query_path = "/v1/subscriptions/nack",
+		.operation = "refuseEvent",
+		.summary = "Set one event of a lease aside, to be delivered again later",
+		.tag = "subscriptions",
+		.scope = "subscriptions",
+		.by_object = true,
+		.rate_class = "general",
+		.body = "NackBody",
+		.body_types = JSON,
+		.parameters = {SUBSCRIPTION},
+		.replies = LEASE_REPLIES,
+		.handle = handle_nack,
+	},
+	{
+		.method = METHOD_POST,
+		.path = "/v1/subscriptions/{name}/extend",
+		.query_path = "/v1/subscriptions/extend",
+		.operation = "extendLease",
+		.summary = "Let a lease end later",
+		.tag = "subscriptions",
+		.scope = "subscriptions",
+		.by_object = true,
+		.rate_class = "general",
+		.body = "ExtendBody",
+		.body_types = JSON,
+		.parameters = {SUBSCRIPTION},
+		.replies = LEASE_REPLIES,
+		.handle = handle_extend,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/v1/sinks",
+		.operation = "listSinks",
+		.summary = "The sinks of the database, and how far they are",
+		.tag = "delivery",
+		.scope = "sinks:read",
+		.rate_class = "general",
+		.parameters = {AFTER_NAME, MAX, USHER_AFTER, IF_NONE_MATCH},
+		.replies = {{200, JSON, "SinkPage", "By name; without their configuration."}},
+		.handle = handle_sinks,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/v1/dead-letters",
+		.operation = "listDeadLetters",
+		.summary = "Events of the tenant that could not be delivered or processed",
+		.tag = "delivery",
+		.scope = "dead-letters:read",
+		.rate_class = "general",
+		.parameters = {{"subscription", "query", NAME, "Only those of this subscription.", false},
+					   {"sink", "query", NAME, "Only those of this sink.", false},
+					   {"after", "query", POSITION,
+						"The id behind which to begin: the next of the page before.", false},
+					   MAX,
+					   USHER_AFTER,
+					   IF_NONE_MATCH},
+		.replies = {{200, JSON, "DeadLetterPage", "By id."}},
+		.handle = handle_dead_letters,
+	},
+	{
+		.method = METHOD_POST,
+		.path = "/v1/dead-letters/replay",
+		.operation = "replayDeadLetters",
+		.summary = "Deliver dead letters once more",
+		.tag = "delivery",
+		.scope = "dead-letters:replay",
+		.rate_class = "general",
+		.body = "ReplayBody",
+		.body_types = JSON,
+		.replies = {{202, JSON, "Replay", "The replay has begun."},
+					{404, PROBLEM, "Problem", "There is no such subscription or sink."}},
+		.handle = handle_replay,
 	},
 	{
 		.method = METHOD_GET,
@@ -110,7 +293,7 @@ const Route usherd_routes[] = {
 		.tag = "meta",
 		.anonymous = true,
 		.rate_class = "general",
-		.replies = {{200, "application/json", "Identity", "Who asks."}},
+		.replies = {{200, JSON, "Identity", "Who asks."}},
 		.handle = handle_whoami,
 	},
 	{
@@ -120,8 +303,43 @@ const Route usherd_routes[] = {
 		.summary = "Does usherd answer?",
 		.tag = "meta",
 		.anonymous = true,
-		.replies = {{200, "application/json", "Health", "It does."}},
+		.replies = {{200, JSON, "Health", "It does."}},
 		.handle = handle_health,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/openapi.json",
+		.operation = "openapi",
+		.summary = "This description",
+		.tag = "meta",
+		.anonymous = true,
+		.parameters = {IF_NONE_MATCH},
+		.replies = {{200, JSON, NULL, "OpenAPI 3.1."}},
+		.handle = handle_openapi,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/docs",
+		.operation = "docs",
+		.summary = "This description as a page, to be tried",
+		.tag = "meta",
+		.anonymous = true,
+		.parameters = {IF_NONE_MATCH},
+		.replies = {{200, "text/html", NULL, "The page."}},
+		.handle = handle_docs,
+	},
+	{
+		.method = METHOD_GET,
+		.path = "/docs/{file}",
+		.operation = "docsFile",
+		.summary = "What the page of the description needs",
+		.tag = "meta",
+		.anonymous = true,
+		.parameters = {{"file", "path", "{\"type\":\"string\",\"enum\":[\"docs.css\",\"docs.js\"]}",
+						"The file's name.", true},
+					   IF_NONE_MATCH},
+		.replies = {{200, "text/css", NULL, "The file."}, {200, "text/javascript", NULL, ""}},
+		.handle = handle_docs,
 	},
 };
 

@@ -50,8 +50,8 @@ body_refused(Request *request, int index, const char *detail)
 	return false;
 }
 
-static bool
-take_string(Request *request, JsonValue value, Slice *text)
+bool
+body_string(Request *request, JsonValue value, Slice *text)
 {
 	char *out;
 
@@ -67,9 +67,8 @@ take_string(Request *request, JsonValue value, Slice *text)
 	return true;
 }
 
-/* "01890a5d-ac96-774b-bcce-b302099a8057" to 16 bytes. */
-static bool
-take_uuid(Request *request, Slice text, Slice *id)
+bool
+body_uuid(Request *request, Slice text, Slice *id)
 {
 	unsigned char *out = arena_alloc(&request->arena, 16);
 	int n = 0;
@@ -100,6 +99,20 @@ take_uuid(Request *request, Slice text, Slice *id)
 	return true;
 }
 
+bool
+body_objects(Request *request, JsonValue data, JsonValue metadata, int index, AppendEvent *event)
+{
+	if (data.kind > JSON_NULL && data.kind != JSON_OBJECT)
+		return body_refused(request, index, "data must be an object");
+	if (metadata.kind > JSON_NULL && metadata.kind != JSON_OBJECT)
+		return body_refused(request, index, "metadata must be an object");
+	if (data.kind == JSON_OBJECT)
+		event->data = data.text;
+	if (metadata.kind == JSON_OBJECT)
+		event->metadata = metadata.text;
+	return true;
+}
+
 /* One event of a body. stream: the one that its path or its group names. */
 static bool
 take_event(Request *request, JsonValue value, int index, Slice stream, AppendEvent *event)
@@ -119,19 +132,12 @@ take_event(Request *request, JsonValue value, int index, Slice stream, AppendEve
 		return body_refused(request, index, text);
 	}
 	*event = (AppendEvent){.stream = stream};
-	if (members[0].kind != JSON_STRING || !take_string(request, members[0], &event->type))
+	if (members[0].kind != JSON_STRING || !body_string(request, members[0], &event->type))
 		return body_refused(request, index, "type must be a string");
-	for (int i = 1; i <= 2; i++)
-	{
-		if (members[i].kind == JSON_NONE || members[i].kind == JSON_NULL)
-			continue;
-		if (members[i].kind != JSON_OBJECT)
-			return body_refused(request, index,
-								i == 1 ? "data must be an object" : "metadata must be an object");
-		*(i == 1 ? &event->data : &event->metadata) = members[i].text;
-	}
-	if (!take_string(request, members[3], &id) ||
-		(id.data && !take_uuid(request, id, &event->event_id)))
+	if (!body_objects(request, members[1], members[2], index, event))
+		return false;
+	if (!body_string(request, members[3], &id) ||
+		(id.data && !body_uuid(request, id, &event->event_id)))
 		return body_refused(request, index, "id must be a UUID");
 	return true;
 }
@@ -139,8 +145,8 @@ take_event(Request *request, JsonValue value, int index, Slice stream, AppendEve
 /*
  * The array of a body's events: of {"events": [...]}, of [...], or of one event alone.
  */
-static bool
-find_events(Request *request, JsonValue body, JsonValue *array, int *count)
+bool
+body_events(Request *request, JsonValue body, JsonValue *array, int *count)
 {
 	static const char *const names[] = {"events"};
 	JsonValue stranger;
@@ -287,11 +293,7 @@ append_submit(Request *request, const AppendEvent *events, int nevents,
 bool
 append_allowed(Request *request, Slice stream)
 {
-	if (identity_allows(request->identity, "log:append", category_of(stream)))
-		return true;
-	reply_problem(request, 403, "forbidden", NULL,
-				  "this needs the scope \"log:append\" for the category");
-	return false;
+	return request_allowed(request, "log:append", category_of(stream));
 }
 
 void
@@ -357,7 +359,7 @@ handle_append(Request *request)
 	int count;
 
 	if (!append_allowed(request, stream) || !body_json(request, &body) ||
-		!find_events(request, body, &array, &count))
+		!body_events(request, body, &array, &count))
 		return;
 	events = arena_zalloc(&request->arena, sizeof(AppendEvent) * (size_t) count);
 	if (!take_events(request, array, stream, 0, events) || !expected_version(request, &events[0]))
@@ -377,7 +379,7 @@ take_group(Request *request, JsonValue group, int first, AppendEvent *events, in
 		json_members(group, names, 3, members, &stranger) != JSON_MEMBERS_OK)
 		return body_refused(
 			request, -1, "each of the streams is {\"stream\", \"expected_version\", \"events\"}");
-	if (members[0].kind != JSON_STRING || !take_string(request, members[0], &stream))
+	if (members[0].kind != JSON_STRING || !body_string(request, members[0], &stream))
 		return body_refused(request, -1, "stream must be a string");
 	if (members[2].kind != JSON_ARRAY || (*taken = (int) json_count(members[2])) == 0)
 		return body_refused(request, -1, "each of the streams has an array of events");

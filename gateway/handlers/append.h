@@ -13,6 +13,15 @@
 extern bool body_json(Request *request, JsonValue *value);
 /* Replies 422, of the event at index (-1: of the whole); always false. */
 extern bool body_refused(Request *request, int index, const char *detail);
+/* Absent for null and for no value; false (and no reply) when it is no string. */
+extern bool body_string(Request *request, JsonValue value, Slice *text);
+/* "01890a5d-ac96-774b-bcce-b302099a8057" to 16 bytes; false (and no reply): it is none. */
+extern bool body_uuid(Request *request, Slice text, Slice *id);
+/* The array of a body's events, of {"events": [...]} or of [...]; or the body itself, the one event. */
+extern bool body_events(Request *request, JsonValue body, JsonValue *array, int *count);
+/* data and metadata of an event: objects, or absent. */
+extern bool
+body_objects(Request *request, JsonValue data, JsonValue metadata, int index, AppendEvent *event);
 /* May the identity append to the stream's category? false: 403 was replied. */
 extern bool append_allowed(Request *request, Slice stream);
 

@@ -5,6 +5,7 @@
  * The rows are in text format; data and metadata are JSON already.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,16 +60,26 @@ event_json(Text *json, const PGresult *result, int row)
 	text_char(json, '}');
 }
 
+static bool
+is_true(const PGresult *result, int row, const char *name)
+{
+	int column = PQfnumber(result, name);
+
+	return column >= 0 && PQgetvalue(result, row, column)[0] == 't';
+}
+
 void
-events_page(Text *json, const PGresult *result, const char *next_column, int step, int max,
-			int64_t fallback_next)
+events_page(Text *json, const PGresult *result, EventsPage *page)
 {
 	int rows = PQntuples(result), row;
-	int column = PQfnumber(result, next_column);
-	int64_t next = fallback_next;
+	int step_column = PQfnumber(result, page->column);
+	int next_column = PQfnumber(result, "next");
+	int position_column = PQfnumber(result, "position");
 
 	text_puts(json, "{\"items\":[");
-	for (row = 0; row < rows; row++)
+	page->items = 0;
+	page->more = rows > 0 && is_true(result, 0, "more");
+	for (row = 0; row < rows && !PQgetisnull(result, row, position_column); row++)
 	{
 		size_t before = json->len;
 
@@ -78,18 +89,70 @@ events_page(Text *json, const PGresult *result, const char *next_column, int ste
 		if (row > 0 && (int64_t) json->len > config.reply_bytes_max)
 		{
 			json->len = before; /* too much: the next page begins here */
+			page->more = true;
 			break;
 		}
-		next = strtoll(PQgetvalue(result, row, column), NULL, 10) + step;
+		page->items++;
+		page->next = strtoll(PQgetvalue(result, row, step_column), NULL, 10) + page->step;
 	}
-	text_printf(json, "],\"next\":%" PRId64 ",\"has_more\":%s}", next,
-				row < rows || rows == max ? "true" : "false");
+	if (next_column >= 0 && rows > 0 && row == page->items &&
+		(row == rows || PQgetisnull(result, row, position_column)))
+		page->next = strtoll(PQgetvalue(result, 0, next_column), NULL, 10);
+	text_printf(json, "],\"next\":%" PRId64 ",\"has_more\":%s}", page->next,
+				page->more ? "true" : "false");
+}
+
+const char *
+parameter_text(Request *request, Slice text)
+{
+	return text.data ? arena_copy(&request->arena, text.data, text.len) : NULL;
+}
+
+const char *
+parameter_array(Request *request, const Slice *texts, int n)
+{
+	size_t size = 3;
+	char *out, *at;
+
+	for (int i = 0; i < n; i++)
+		size += 2 * texts[i].len + 3;
+	out = at = arena_alloc(&request->arena, size);
+	*at++ = '{';
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			*at++ = ',';
+		*at++ = '"';
+		for (size_t k = 0; k < texts[i].len; k++)
+		{
+			if (texts[i].data[k] == '"' || texts[i].data[k] == '\\')
+				*at++ = '\\';
+			*at++ = texts[i].data[k];
+		}
+		*at++ = '"';
+	}
+	*at++ = '}';
+	*at = '\0';
+	return out;
+}
+
+/* US004 says in its hint where one can go on. */
+static void
+oldest_position(const PGresult *result, char members[64])
+{
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	size_t skip = hint ? strcspn(hint, "0123456789") : 0;
+
+	members[0] = '\0';
+	if (hint && hint[skip])
+		snprintf(members, 64, ",\"oldest_position\":%lld", strtoll(hint + skip, NULL, 10));
 }
 
 bool
 result_usable(Request *request, DbOutcome outcome, const PGresult *result)
 {
 	const char *sqlstate, *message, *detail;
+	char members[64] = "";
 
 	switch (outcome)
 	{
@@ -99,8 +162,10 @@ result_usable(Request *request, DbOutcome outcome, const PGresult *result)
 			sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 			message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 			detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+			if (sqlstate && strcmp(sqlstate, "US004") == 0)
+				oldest_position(result, members);
 			reply_sqlstate(request, sqlstate ? sqlstate : "XX000", message ? message : "", detail,
-						   NULL);
+						   members[0] ? members : NULL);
 			return false;
 		case DB_LOST:
 		case DB_UNSENT:

@@ -12,25 +12,58 @@
 extern void handle_append(Request *request); /* POST /v1/streams/{stream}/events */
 extern void handle_transaction(Request *request); /* POST /v1/transactions */
 
+/* publish.c */
+extern void handle_publish(Request *request); /* POST /v1/events */
+
 /* read.c */
 extern void handle_read_stream(Request *request);
 extern void handle_read_category(Request *request);
 
+/* log.c */
+extern void handle_read_log(Request *request); /* GET /v1/log, also as a long poll */
+
+/* subscription.c */
+extern void handle_poll(Request *request);
+extern void handle_ack(Request *request);
+extern void handle_nack(Request *request);
+extern void handle_extend(Request *request);
+
+/* lists.c */
+extern void handle_subscriptions(Request *request);
+extern void handle_sinks(Request *request);
+extern void handle_dead_letters(Request *request);
+extern void handle_replay(Request *request); /* POST /v1/dead-letters/replay */
+
 /* meta.c */
 extern void handle_health(Request *request);
 extern void handle_whoami(Request *request);
+extern void handle_openapi(Request *request);
+extern void handle_docs(Request *request); /* the page, and the files that it names */
 
 /*
- * event.c: rows of usher's read functions as JSON.  Adds {"items":[…],"next":…,"has_more":…} of at most
- * config.reply_bytes_max; next is the column `next_column` of the last row that fits, plus step (0 for positions,
- * 1 or -1 for versions), or fallback_next when there is none.
+ * event.c: rows of usher's read functions as JSON: {"items":[…],"next":…,"has_more":…} of at most
+ * config.reply_bytes_max.  Rows without a position are none.
  */
-extern void events_page(Text *json, const PGresult *result, const char *next_column, int step,
-						int max, int64_t fallback_next);
+typedef struct EventsPage
+{
+	const char *column; /* next is this column of the last item, plus step */
+	int step; /* 0 for positions, 1 or -1 for versions */
+	int64_t next; /* given: when there is no item; the rows' column "next" knows better */
+	bool more; /* from the rows' column "more", or because the reply was full */
+	int items;
+} EventsPage;
+extern void events_page(Text *json, const PGresult *result, EventsPage *page);
 extern void event_json(Text *json, const PGresult *result, int row);
+
+/* A text as a parameter of a DbCall, and an array of texts. */
+extern const char *parameter_text(Request *request, Slice text);
+extern const char *parameter_array(Request *request, const Slice *texts, int n);
 
 /* For done() of a DbCall: true, go on with the result; false, the request was answered. */
 extern bool result_usable(Request *request, DbOutcome outcome, const PGresult *result);
+
+#define PAGE_DEFAULT 100
+#define PAGE_MAX     1000
 
 /* The category of a stream's name: what stands before its first "-", as usher.category(). */
 extern Slice category_of(Slice stream);

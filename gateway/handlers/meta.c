@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "../embed.h"
 #include "../router.h"
 #include "../usherd.h"
 #include "handlers.h"
@@ -46,4 +47,35 @@ handle_whoami(Request *request)
 	text_printf(&json, ",\"expires_at\":%lld}", (long long) who->expires_at);
 	reply_json(request, 200, &json);
 	text_free(&json);
+}
+
+void
+handle_openapi(Request *request)
+{
+	size_t len;
+	const char *json = openapi_json(&len);
+
+	reply(request, 200, "application/json", json, len);
+}
+
+/* Nothing from elsewhere, and no script that stands in the page. */
+#define DOCS_POLICY                                                                 \
+	"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " \
+	"img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+void
+handle_docs(Request *request)
+{
+	Slice name = request->arguments[0].data ? request->arguments[0] : (Slice){"", 0};
+
+	for (int i = 0; i < embedded_ndocs; i++)
+		if (slice_is(name, embedded_docs[i].name))
+		{
+			reply_header(request, "Content-Security-Policy", DOCS_POLICY);
+			reply_header(request, "Referrer-Policy", "no-referrer");
+			reply(request, 200, embedded_docs[i].content_type, embedded_docs[i].data,
+				  (size_t) (embedded_docs[i].end - embedded_docs[i].data));
+			return;
+		}
+	reply_problem(request, 404, "not-found", NULL, "there is no such file");
 }

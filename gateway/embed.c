@@ -1,0 +1,29 @@
+/*
+ * gateway/embed.c
+ *	  Files that are part of the program: the assembler reads them when this is compiled.
+ *
+ * Paths are relative to gateway/, where make runs.
+ */
+#include "embed.h"
+
+#define EMBED(symbol, path)                                                             \
+	extern const char symbol[], symbol##_end[];                                         \
+	__asm__(".pushsection .rodata\n"                                                    \
+			".globl " #symbol "\n.globl " #symbol "_end\n" #symbol ":\n.incbin \"" path \
+			"\"\n" #symbol "_end:\n.byte 0\n.popsection\n")
+
+EMBED(embed_schemas, "openapi/schemas.json");
+EMBED(embed_docs_html, "../web/docs/index.html");
+EMBED(embed_docs_css, "../web/docs/docs.css");
+EMBED(embed_docs_js, "../web/docs/docs.js");
+
+const Embedded embedded_docs[] = {
+	{"", "text/html; charset=utf-8", embed_docs_html, embed_docs_html_end},
+	{"docs.css", "text/css; charset=utf-8", embed_docs_css, embed_docs_css_end},
+	{"docs.js", "text/javascript; charset=utf-8", embed_docs_js, embed_docs_js_end},
+};
+
+const int embedded_ndocs = sizeof(embedded_docs) / sizeof(embedded_docs[0]);
+
+const Embedded embedded_schemas = {"schemas.json", "application/json", embed_schemas,
+								   embed_schemas_end};
