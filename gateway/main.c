@@ -21,6 +21,7 @@
 #include "limit.h"
 #include "listener.h"
 #include "lib/text.h"
+#include "parked.h"
 #include "router.h"
 #include "usherd.h"
 
@@ -129,6 +130,7 @@ terminate(struct ev_loop *loop, ev_signal *watcher, int events)
 			listener_requests());
 	boot.deadline = ev_now(loop) + config.drain_timeout_seconds;
 	listener_stop_accepting();
+	parked_drain();
 	ev_timer_init(&boot.drain, drain_some, 0, 0.1);
 	ev_timer_start(loop, &boot.drain);
 }

@@ -70,8 +70,7 @@ has_common(const Route *route, CommonOf of)
 		case OF_RATED:
 			return route->rate_class != NULL;
 		case OF_APPENDS:
-			return route->scope != NULL && (strcmp(route->scope, "log:append") == 0 ||
-											strcmp(route->scope, "log:publish") == 0);
+			return route->scope != NULL && strcmp(route->scope, "log:append") == 0;
 	}
 	return false;
 }

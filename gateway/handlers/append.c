@@ -419,7 +419,7 @@ handle_transaction(Request *request)
 	walk = json_walk(streams);
 	while (json_next(&walk, NULL, &group))
 	{
-		int taken;
+		int taken = 0;
 
 		if (!take_group(request, group, count, events + count,
 						config.events_per_request_max - count, &taken))

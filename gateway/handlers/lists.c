@@ -157,9 +157,12 @@ handle_sinks(Request *request)
 void
 handle_dead_letters(Request *request)
 {
-	List *list = begin(request, &dead_letters_statement);
+	List *list;
 	int64_t after;
 
+	if (!request_allowed(request, "dead-letters", (Slice){"read", 4}))
+		return;
+	list = begin(request, &dead_letters_statement);
 	if (list == NULL || !request_query_int(request, "after", 0, INT64_MAX, 0, &after))
 		return;
 	snprintf(list->after_text, sizeof(list->after_text), "%" PRId64, after);
@@ -194,7 +197,8 @@ handle_replay(Request *request)
 	Slice subscription, sink;
 	DbCall call;
 
-	if (!body_json(request, &body))
+	if (!request_allowed(request, "dead-letters", (Slice){"replay", 6}) ||
+		!body_json(request, &body))
 		return;
 	if (body.kind != JSON_OBJECT ||
 		json_members(body, names, 3, members, &stranger) != JSON_MEMBERS_OK ||

@@ -19,7 +19,7 @@ static void
 publish(Request *request, const AppendEvent *events, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (!request_allowed(request, "log:publish", events[i].topic))
+		if (!request_allowed(request, "log:append", events[i].topic))
 			return;
 	append_submit(request, events, count, append_reply);
 }
@@ -49,6 +49,8 @@ take_event(Request *request, JsonValue value, int index, AppendEvent *event)
 		return body_refused(request, index, "topic must be a string");
 	if (!body_string(request, members[1], &event->key))
 		return body_refused(request, index, "key must be a string");
+	if (event->key.data == NULL)
+		event->key = event->topic; /* in order with all that have no key */
 	if (members[2].kind != JSON_STRING || !body_string(request, members[2], &event->type))
 		return body_refused(request, index, "type must be a string");
 	if (!body_objects(request, members[3], members[4], index, event))
@@ -113,7 +115,9 @@ event_of(Request *request, const CloudEvent *from, AppendEvent *event)
 	if (!is_uuid)
 		event->event_id = derived_id(request, from);
 	event->topic = topic.data ? topic : from->type;
-	event->key = from->partitionkey.data ? from->partitionkey : from->subject;
+	event->key = from->partitionkey.data ? from->partitionkey
+				 : from->subject.data    ? from->subject
+										 : event->topic;
 	event->type = from->type;
 	event->data = cloudevent_data(from, &request->arena);
 	event->metadata = cloudevent_metadata(from, !is_uuid, &request->arena);
