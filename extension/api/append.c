@@ -44,17 +44,6 @@ name_argument(FunctionCallInfo fcinfo, int n, const char *what)
 	return name;
 }
 
-/* Types that begin with `usher.` are ours. */
-static text *
-type_checked(text *type)
-{
-	usher_check_name(type, "event type");
-	if (VARSIZE_ANY_EXHDR(type) >= 6 && memcmp(VARDATA_ANY(type), "usher.", 6) == 0)
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
-						errmsg("event types that begin with \"usher.\" are reserved")));
-	return type;
-}
-
 static Jsonb *
 data_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
@@ -102,7 +91,7 @@ usher_append(PG_FUNCTION_ARGS)
 	int64 version;
 
 	usher_append_check_state();
-	event.type = type_checked(name_argument(fcinfo, 1, "event type"));
+	event.type = usher_check_type(name_argument(fcinfo, 1, "event type"));
 	event.data = data_argument(fcinfo, 2, "event data");
 	event.metadata = metadata_argument(fcinfo, 4);
 	id_argument(fcinfo, 5, &event);
@@ -141,7 +130,7 @@ new_event_from(Datum element, int32 tenant_id)
 	ReleaseTupleDesc(desc);
 	if (nulls[NEW_EVENT_TYPE - 1])
 		null_name("event type");
-	event.type = type_checked(DatumGetTextPP(values[NEW_EVENT_TYPE - 1]));
+	event.type = usher_check_type(DatumGetTextPP(values[NEW_EVENT_TYPE - 1]));
 	event.data = nulls[NEW_EVENT_DATA - 1] ? usher_empty_object()
 										   : DatumGetJsonbP(values[NEW_EVENT_DATA - 1]);
 	event.metadata = nulls[NEW_EVENT_METADATA - 1] ? usher_empty_object()
@@ -306,7 +295,7 @@ many_event(const Many *m, int i)
 {
 	UsherEvent event = {.tenant_id = m->tenant_id};
 
-	event.type = type_checked(element_name(&m->types, i, "event type"));
+	event.type = usher_check_type(element_name(&m->types, i, "event type"));
 	event.data = element_json(&m->data, i, "event data");
 	event.metadata = m->has_metadata && !m->metadata.nulls[i]
 						 ? element_json(&m->metadata, i, "event metadata")
@@ -403,7 +392,7 @@ usher_append_many(PG_FUNCTION_ARGS)
 {
 	Many m = {0};
 	MemoryContext scratch;
-	text **names;
+	UsherStreamWanted *wanted;
 	int n, repeats;
 
 	m.streams = text_array(fcinfo, 0, "array of streams");
@@ -428,15 +417,15 @@ usher_append_many(PG_FUNCTION_ARGS)
 	}
 	usher_append_check_state();
 	m.tenant_id = usher_current_tenant_id();
-	names = palloc_array(text *, Max(n, 1));
+	wanted = palloc_array(UsherStreamWanted, Max(n, 1));
 	for (int i = 0; i < n; i++)
-		names[i] = element_name(&m.streams, i, "stream name");
+		wanted[i] = (UsherStreamWanted){element_name(&m.streams, i, "stream name"), true};
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "usher append_many",
 									ALLOCSET_DEFAULT_SIZES);
 	repeats = many_repeats(&m, n, scratch);
 	if (repeats == 0)
 	{
-		usher_streams_lock(m.tenant_id, names, n);
+		usher_streams_lock(m.tenant_id, wanted, n);
 		many_append(&m, n, scratch);
 	}
 	else if (repeats < n)
@@ -456,7 +445,7 @@ usher_publish(PG_FUNCTION_ARGS)
 	usher_append_check_state();
 	event.topic = name_argument(fcinfo, 0, "topic");
 	event.key = name_argument(fcinfo, 1, "key");
-	event.type = type_checked(name_argument(fcinfo, 2, "event type"));
+	event.type = usher_check_type(name_argument(fcinfo, 2, "event type"));
 	event.data = data_argument(fcinfo, 3, "event data");
 	event.metadata = metadata_argument(fcinfo, 4);
 	id_argument(fcinfo, 5, &event);

@@ -57,6 +57,17 @@ usher_check_name(const text *name, const char *what)
 							errdetail("Byte 0x%02x at offset %d.", s[i], i)));
 }
 
+/* Types that begin with `usher.` are ours. */
+text *
+usher_check_type(text *type)
+{
+	usher_check_name(type, "event type");
+	if (VARSIZE_ANY_EXHDR(type) >= 6 && memcmp(VARDATA_ANY(type), "usher.", 6) == 0)
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
+						errmsg("event types that begin with \"usher.\" are reserved")));
+	return type;
+}
+
 /* Data and metadata: an object, not larger than the setting. */
 void
 usher_check_object(Jsonb *value, const char *what)

@@ -46,13 +46,23 @@ column_jsonb(TupleTableSlot *slot, AttrNumber column)
 	return DatumGetJsonbP(slot_getattr(slot, column, &isnull));
 }
 
+static void
+original_of(TupleTableSlot *slot, const UsherPending *pending, UsherOriginal *original)
+{
+	bool isnull;
+
+	original->version = DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull));
+	original->position = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &isnull));
+	original->ordinal = pending ? usher_outbox_ordinal(pending) : 0;
+}
+
 /*
  * Whether an event with a given id (locked here) has been appended before, in
- * this transaction or in the dedupe window.  True: *version is that of the
- * original (0: published).  The same id with anything else in it is an error.
+ * this transaction or in the dedupe window.  The same id with anything else in
+ * it is an error.
  */
 bool
-usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *version)
+usher_event_find_original(const UsherEvent *event, const text *stream, UsherOriginal *original)
 {
 	UsherPending *pending = usher_outbox_find(event->tenant_id, &event->id);
 	TupleTableSlot *slot;
@@ -81,7 +91,7 @@ usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *versio
 		   same_text(slot, LOG_TOPIC, event->topic) && same_text(slot, LOG_KEY, event->key) &&
 		   compareJsonbContainers(&event->data->root, &column_jsonb(slot, LOG_DATA)->root) == 0 &&
 		   usher_metadata_same(event->metadata, column_jsonb(slot, LOG_METADATA));
-	*version = DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull));
+	original_of(slot, pending, original);
 	ExecDropSingleTupleTableSlot(slot);
 	if (!same)
 		ereport(
@@ -91,5 +101,17 @@ usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *versio
 					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&event->id)))),
 			 errhint(
 				 "A repeat must have the same stream (or topic and key), type, data and metadata.")));
+	return true;
+}
+
+/* The same, of which only the original's version matters (0: published). */
+bool
+usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *version)
+{
+	UsherOriginal original;
+
+	if (!usher_event_find_original(event, stream, &original))
+		return false;
+	*version = original.version;
 	return true;
 }

@@ -26,8 +26,8 @@
 #define CHUNK_BYTES  65535
 
 static UsherDb *taken_from; /* set while positions are taken */
-static int64 taken_last;
-static int64 session_last_position;
+static int64 taken_first, taken_last;
+static int64 session_first_position, session_last_position; /* of its last commit with events */
 static UsherDb *poke_at_commit; /* whose worker to wake */
 
 typedef struct Writer
@@ -51,6 +51,12 @@ int64
 usher_session_last_position(void)
 {
 	return session_last_position;
+}
+
+int64
+usher_session_first_position(void)
+{
+	return session_first_position;
 }
 
 /* The housekeeping worker looks at the removal requests once this transaction has committed. */
@@ -233,6 +239,7 @@ flush(void)
 
 	first = take_positions(&w, db, n, &recorded_at);
 	taken_from = db;
+	taken_first = first;
 	taken_last = first + n - 1;
 	write_events(&w, n, first, recorded_at);
 
@@ -255,6 +262,7 @@ finish(bool committed)
 		usher_wake(taken_from, types, committed ? ntypes : 0);
 		if (committed)
 		{
+			session_first_position = taken_first;
 			session_last_position = taken_last;
 			usher_outbox_published(taken_from);
 		}

@@ -167,7 +167,15 @@ typedef struct UsherStream
 	int head_flags; /* LOG_FLAG_* of the newest event */
 	int64 segment; /* start of the newest partition known to the segments; -1: none */
 	SubTransactionId subid; /* which (sub)transaction took the lock */
+	bool created; /* by this transaction */
 } UsherStream;
+
+/* A stream to be locked with others. */
+typedef struct UsherStreamWanted
+{
+	text *name;
+	bool create; /* if it does not exist */
+} UsherStreamWanted;
 
 typedef struct UsherStreamKey
 {
@@ -191,7 +199,8 @@ extern HeapTuple usher_row_find(Relation rel, Oid index_oid, Snapshot snapshot, 
 extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 first,
 									Snapshot snapshot, int *flags, int64 *segment);
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);
-extern void usher_streams_lock(int32 tenant_id, text **names, int n);
+extern void usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n);
+extern void usher_streams_take_back(void);
 extern UsherStream *usher_stream_locked(int32 tenant_id, const text *name);
 extern int64 usher_stream_head(int32 tenant_id, const text *name, int *flags);
 extern void usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLimits *limits);
@@ -250,6 +259,7 @@ typedef struct UsherEvent
 
 extern int usher_outbox_count(void);
 extern UsherPending *usher_outbox_get(int i);
+extern int usher_outbox_ordinal(const UsherPending *p);
 extern HeapTuple usher_outbox_tuple(UsherPending *p);
 extern HeapTuple usher_outbox_take(UsherPending *p);
 extern UsherPending *usher_outbox_find(int32 tenant_id, const pg_uuid_t *id);
@@ -270,6 +280,7 @@ extern void usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot
 /* ---- flush.c ---- */
 extern void usher_flush_init(void);
 extern int64 usher_session_last_position(void);
+extern int64 usher_session_first_position(void);
 extern void usher_poke_at_commit(void);
 
 /* ---- lookup.c ---- */
@@ -281,11 +292,21 @@ usher_event_id_find_generated(int32 tenant_id, const pg_uuid_t *id, TupleTableSl
 
 /* ---- dedupe.c ---- */
 extern void usher_event_id_lock(int32 tenant_id, const pg_uuid_t *id);
+typedef struct UsherOriginal
+{
+	int64 version; /* 0: published */
+	int64 position; /* 0: of this transaction, and given at its commit */
+	int ordinal; /* of this transaction's events, from 1; 0: committed before */
+} UsherOriginal;
+
+extern bool
+usher_event_find_original(const UsherEvent *event, const text *stream, UsherOriginal *original);
 extern bool usher_event_is_repeat(const UsherEvent *event, const text *stream, int64 *version);
 
 /* ---- append.c ---- */
 extern void usher_append_check_state(void);
 extern void usher_check_name(const text *name, const char *what);
+extern text *usher_check_type(text *type);
 extern void usher_check_object(Jsonb *value, const char *what);
 extern Jsonb *usher_jsonb_parse(const char *json, const char *what);
 extern void usher_check_expected(const UsherStream *stream, const text *name, bool has_expected,
@@ -326,8 +347,8 @@ extern void usher_read_category(int32 tenant_id, text *category, int64 after, in
 								UsherVisit visit, void *arg);
 extern void usher_read_stream(int32 tenant_id, text *stream, int64 from, int64 before, int64 max,
 							  bool backwards, UsherVisit visit, void *arg);
-extern void usher_look_stream(int32 tenant_id, text *stream, int64 from_version, UsherVisit visit,
-							  void *arg);
+extern void
+usher_look_stream(int32 tenant_id, text *stream, int64 from_version, UsherVisit visit, void *arg);
 extern int64 usher_oldest_position(int32 tenant_id, const text *category);
 extern int64 usher_cursor_begin(int64 after, int32 tenant_id, const text *category);
 extern TimestampTz usher_newest_recorded_at(void);

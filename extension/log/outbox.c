@@ -91,6 +91,13 @@ usher_outbox_get(int i)
 	return &outbox.pending[i];
 }
 
+/* Which of this transaction's events it is, from 1. */
+int
+usher_outbox_ordinal(const UsherPending *p)
+{
+	return (int) (p - outbox.pending) + 1;
+}
+
 UsherCommitted *
 usher_outbox_types(int *n)
 {

@@ -8,7 +8,8 @@
  * name's hash while it looks once more and inserts, so that two creators meet
  * without a unique violation; the second then waits for the first one's end.
  * Bulk appends create in runs of rows; while they hold the locks of a run they
- * wait for nothing but the next creator lock, in the order of names.
+ * wait for nothing but the next creator lock, in the order of names.  Who then
+ * appends nothing to a stream that it created takes its row back.
  *
  * What this transaction has locked is kept in `locked`, in outbox memory, until
  * its end or the savepoint's rollback.
@@ -16,6 +17,7 @@
 #include "log.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -243,6 +245,7 @@ run_insert(Locker *locker, Run *run)
 		if (changed && registry_find(locker, stream->name, &found))
 			continue;
 		stream->segment = partition;
+		stream->created = true;
 		if (locker->rows[ours] == NULL)
 			locker->rows[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
 														  &TTSOpsHeapTuple);
@@ -470,35 +473,84 @@ run_missing(Locker *locker, Run *run, const text *name, Registered *found)
 	return run->bound == NULL || compare_names(&name, &run->bound) != 0;
 }
 
-/* Lock many streams in the order of their names, so that bulk appenders never deadlock. Sorts `names`. */
+/* By name; of equal names one that may be created comes first. */
+static int
+compare_wanted(const void *a, const void *b)
+{
+	const UsherStreamWanted *x = a, *y = b;
+	int order = compare_names(&x->name, &y->name);
+
+	return order != 0 ? order : (int) y->create - (int) x->create;
+}
+
+/*
+ * Lock many streams in the order of their names, so that bulk appenders never
+ * deadlock.  Sorts `wanted`.  One that does not exist and is not to be created
+ * is left out.
+ */
 void
-usher_streams_lock(int32 tenant_id, text **names, int n)
+usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n)
 {
 	Locker locker;
 	Run run = {0};
 	Registered found;
 	bool any_locked = nlocked > 0;
 
-	qsort(names, n, sizeof(text *), compare_names);
+	qsort(wanted, n, sizeof(UsherStreamWanted), compare_wanted);
 	locker_open(&locker, tenant_id);
 	for (int i = 0; i < n; i++)
 	{
-		if ((i > 0 && compare_names(&names[i - 1], &names[i]) == 0) ||
-			(any_locked && usher_stream_locked(tenant_id, names[i]) != NULL))
+		const text *name = wanted[i].name;
+
+		if ((i > 0 && compare_names(&wanted[i - 1].name, &name) == 0) ||
+			(any_locked && usher_stream_locked(tenant_id, name) != NULL))
 			continue;
-		if (run_missing(&locker, &run, names[i], &found))
-			run_add(&locker, &run, new_stream(tenant_id, names[i]));
-		else
+		if (!run_missing(&locker, &run, name, &found))
 		{
 			run_finish(&locker, &run);
-			(void) lock_one(&locker, names[i], true, &found);
+			(void) lock_one(&locker, name, wanted[i].create, &found);
 		}
+		else if (wanted[i].create)
+			run_add(&locker, &run, new_stream(tenant_id, name));
 		if (run.n == RUN_MAX)
 			run_finish(&locker, &run);
 		CHECK_FOR_INTERRUPTS();
 	}
 	run_finish(&locker, &run);
 	locker_close(&locker);
+}
+
+/*
+ * Take back the rows of streams that this (sub)transaction has created and
+ * appended nothing to.  Whoever waits for one will find it missing.
+ */
+void
+usher_streams_take_back(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	int kept = 0;
+	Locker locker;
+	Registered found;
+
+	for (int i = 0; i < nlocked; i++)
+	{
+		UsherStream *stream = lock_order[i];
+		UsherStreamKey key = {stream->tenant_id, stream->name};
+
+		if (!stream->created || stream->head > 0 || stream->subid != subid)
+		{
+			lock_order[kept++] = stream;
+			continue;
+		}
+		if (kept == i)
+			CommandCounterIncrement(); /* the first: our own rows can be deleted from now on */
+		locker_open(&locker, stream->tenant_id);
+		if (registry_find(&locker, stream->name, &found))
+			simple_heap_delete(locker.registry, &found.tid);
+		locker_close(&locker);
+		locked_delete(locked, key);
+	}
+	nlocked = kept;
 }
 
 /* A released savepoint hands its locks to its parent. */

@@ -148,9 +148,8 @@ usher_tenant_slug_of(int32 tenant_id)
 	return slug;
 }
 
-/* 0 when there is no such tenant. */
-static int32
-tenant_named(const char *slug)
+int32
+usher_tenant_named(const char *slug)
 {
 	int32 tenant_id = 0;
 	Relation rel;
@@ -240,7 +239,7 @@ tenant_granted(Oid role, int32 tenant_id, int32 *only)
 static int32
 resolve_tenant(Oid role)
 {
-	int32 tenant_id = tenant_named(usher_tenant_slug);
+	int32 tenant_id = usher_tenant_named(usher_tenant_slug);
 	int32 only;
 
 	if (tenant_id != 0 && usher_is_admin())

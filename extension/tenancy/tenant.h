@@ -10,6 +10,9 @@
 /* Id of the session's tenant; an error when it is unknown or not granted to the current role. */
 extern int32 usher_current_tenant_id(void);
 
+/* Id of a tenant, whoever may use it; 0 when there is none. */
+extern int32 usher_tenant_named(const char *slug);
+
 /* Slug of a tenant, in memory that lives until the tenants change; NULL when there is none. */
 extern text *usher_tenant_slug_of(int32 tenant_id);
 

@@ -26,12 +26,17 @@ SELECT is_empty($$SELECT relname FROM tables WHERE relispartition AND EXISTS (SE
         SELECT oid FROM pg_roles WHERE rolname LIKE 'usher%'))$$, 'no role reads a partition past the log''s policies');
 -- (Retention judges by every tenant's events, and tells nothing of them. Sinks have the events of every tenant, and so do those who
 -- look after them; cursors are sequences, which only their owner can make; what is told of sinks to readers has no config. Metrics are
--- numbers of every tenant, for who watches the server, and no events.)
+-- numbers of every tenant, for who watches the server, and no events. The gateway acts for the tenant that it names.)
 SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply_retention()',
     'usher.set_cursor(integer,integer,bigint)', 'usher.cursor_position(integer,integer)', 'usher.drop_cursor()', 'usher.delete_sink_parts()', 'usher.delete_handler()',
     'usher.delete_subscription_parts()', 'usher.replay_sink_dead_letters(text,jsonb)', 'usher.purge_dead_letters(text,jsonb)', 'usher.cancel_replay(bigint)',
     'usher.memory_messages(text,text,bigint,integer)', 'usher.verify_sink(text,bigint,bigint)',
-    'usher.sink_status_list()', 'usher.replay_status_list()', 'usher.metrics()'], 'no other function runs with its owner''s rights');
+    'usher.sink_status_list()', 'usher.replay_status_list()', 'usher.metrics()',
+    'usher.gateway_poll(text,text,text,integer,text,bigint)', 'usher.gateway_ack(text,text,text,bigint,bigint)',
+    'usher.gateway_nack(text,text,text,bigint,bigint,text,interval)', 'usher.gateway_extend(text,text,text,bigint,interval)',
+    'usher.gateway_subscriptions(text,text,integer)', 'usher.gateway_sinks(text,integer)', 'usher.gateway_dead_letters(text,text,text,bigint,integer)',
+    'usher.gateway_replay_dead_letters(text,text,text,text,jsonb)', 'usher.gateway_status()', 'usher.gateway_revocations(bigint)',
+    'usher.gateway_api_key(bytea)', 'usher.gateway_rate_limits()'], 'no other function runs with its owner''s rights');
 
 SELECT is_empty($$SELECT name FROM functions WHERE lanname <> 'c' AND prokind = 'f'
     AND NOT EXISTS (SELECT FROM unnest(proconfig) s WHERE s = 'search_path=pg_catalog, pg_temp')$$, 'every function that is not in C pins its search_path');

@@ -93,11 +93,36 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('metrics', '', 'TABLE(name text, type text, help text, labels jsonb, value double precision)', 'volatile'),
     ('event_stats', 'OUT published bigint, OUT processed bigint, OUT retried bigint, OUT failed bigint, OUT queue_size bigint, OUT workers_active integer, OUT processing_ms double precision, OUT since timestamp with time zone', 'record', 'volatile'),
     ('metrics_since', '', 'timestamp with time zone', 'stable'),
+    -- the HTTP gateway
+    ('gateway_protocol', '', 'integer', 'immutable'),
+    ('append_requests', 'requests usher.append_request[]', 'SETOF usher.append_result', 'volatile'),
+    ('committed_range', 'OUT first bigint, OUT last bigint', 'record', 'volatile'),
+    ('gateway_read_stream', 'tenant_name text, stream_name text, from_version bigint DEFAULT 1, max integer DEFAULT 100, backwards boolean DEFAULT false, before bigint DEFAULT NULL::bigint', 'TABLE(more boolean, "position" bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, slot integer, data jsonb, metadata jsonb, recorded_at timestamp with time zone)', 'volatile'),
+    ('gateway_read_category', 'tenant_name text, category text, after bigint DEFAULT 0, max integer DEFAULT 100', 'TABLE(more boolean, "position" bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, slot integer, data jsonb, metadata jsonb, recorded_at timestamp with time zone)', 'volatile'),
+    ('gateway_read_log', 'tenant_name text, after bigint DEFAULT 0, max integer DEFAULT 100, patterns text[] DEFAULT NULL::text[], scan_max integer DEFAULT 100000', 'TABLE(next bigint, "position" bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, slot integer, data jsonb, metadata jsonb, recorded_at timestamp with time zone)', 'volatile'),
+    ('gateway_heads', 'after bigint, max integer DEFAULT 10000', 'TABLE(next bigint, "position" bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, recorded_at timestamp with time zone)', 'volatile'),
+    ('gateway_status', 'OUT version text, OUT protocol integer, OUT in_recovery boolean, OUT stable_position bigint, OUT oldest_position bigint, OUT now timestamp with time zone', 'record', 'volatile'),
+    ('gateway_poll', 'tenant_name text, user_id text, subscription text, max integer, member text, ack bigint DEFAULT NULL::bigint', 'SETOF usher.delivery', 'volatile'),
+    ('gateway_ack', 'tenant_name text, user_id text, subscription text, lease bigint, up_to bigint DEFAULT NULL::bigint', 'void', 'volatile'),
+    ('gateway_nack', 'tenant_name text, user_id text, subscription text, lease bigint, "position" bigint, error text DEFAULT NULL::text, retry_after interval DEFAULT NULL::interval', 'void', 'volatile'),
+    ('gateway_extend', 'tenant_name text, user_id text, subscription text, lease bigint, "interval" interval DEFAULT NULL::interval', 'void', 'volatile'),
+    ('gateway_subscriptions', 'tenant_name text, after text DEFAULT NULL::text, max integer DEFAULT 100', 'TABLE(name text, item jsonb)', 'volatile'),
+    ('gateway_sinks', 'after text DEFAULT NULL::text, max integer DEFAULT 100', 'TABLE(name text, item jsonb)', 'volatile'),
+    ('gateway_dead_letters', 'tenant_name text, subscription_name text DEFAULT NULL::text, sink_name text DEFAULT NULL::text, after bigint DEFAULT 0, max integer DEFAULT 100', 'TABLE(id bigint, item jsonb)', 'volatile'),
+    ('gateway_replay_dead_letters', 'tenant_name text, user_id text, subscription_name text, sink_name text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
+    ('gateway_revocations', 'after bigint DEFAULT 0', 'TABLE("position" bigint, tenant text, kind text, id text, not_before timestamp with time zone, not_before_unix bigint, recorded_at timestamp with time zone)', 'volatile'),
+    ('gateway_api_key', 'hash bytea', 'TABLE(tenant text, name text, scopes text, rate_class text, issued_at bigint, expires_at bigint)', 'stable'),
+    ('gateway_rate_limits', '', 'TABLE(tenant text, class text, per_minute integer, burst integer)', 'stable'),
+    ('revoke', 'kind text, id text, not_before timestamp with time zone DEFAULT now()', 'bigint', 'volatile'),
+    ('create_api_key', 'name text, scopes text[], expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, rate_class text DEFAULT ''general''::text', 'text', 'volatile'),
+    ('drop_api_key', 'name text', 'void', 'volatile'),
+    ('set_rate_limit', 'tenant_name text, class text, per_minute integer, burst integer DEFAULT NULL::integer', 'void', 'volatile'),
     -- looking after it
     ('check', '', 'TABLE(invariant text, ok boolean, detail text)', 'volatile');
 INSERT INTO interface (name, arguments, kind) VALUES
     ('wait_for', 'IN after bigint, IN timeout interval, IN pattern text, INOUT stable bigint', 'p'),
     ('wait_for_delivery', 'IN subscription text, IN timeout interval, INOUT ready boolean DEFAULT NULL::boolean', 'p'),
+    ('gateway_wait', 'IN "position" bigint, IN timeout interval, INOUT stable bigint DEFAULT NULL::bigint', 'p'),
     ('rebuild', 'IN name text', 'p'),
     ('watch_snapshot', 'IN "table" regclass, IN batch integer DEFAULT 1000', 'p');
 CREATE TEMPORARY TABLE settings (name text, value text, context text);
@@ -114,7 +139,7 @@ INSERT INTO settings VALUES
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
-    + (SELECT count(*)::int FROM settings) + 33);
+    + (SELECT count(*)::int FROM settings) + 40);
 
 SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
                  ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
@@ -139,7 +164,21 @@ SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.attty
            FROM pg_attribute a WHERE a.attrelid = 'usher.new_event'::regclass AND a.attnum > 0),
           'type text, data jsonb, metadata jsonb, event_id uuid', 'attributes of usher.new_event');
 
+SELECT has_composite('usher', 'append_request', 'type usher.append_request exists');
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.request_event'::regclass AND a.attnum > 0),
+          'stream text, type text, data text, metadata text, expected_version bigint, event_id uuid, topic text, key text', 'attributes of usher.request_event');
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.append_request'::regclass AND a.attnum > 0),
+          'tenant text, user_id text, actor_type text, idempotency_key text, fingerprint bytea, correlation_id text, causation_id text, traceparent text, events usher.request_event[]',
+          'attributes of usher.append_request');
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'usher.append_result'::regclass AND a.attnum > 0),
+          'element integer, sqlstate text, message text, detail text, hint text, event_index integer, actual_version bigint, replayed boolean, ids uuid[], versions bigint[], positions bigint[], ordinals integer[]',
+          'attributes of usher.append_result');
+
 -- tables and views
+SELECT columns_are('usher', 'api_keys', ARRAY['tenant_id', 'name', 'hash', 'scopes', 'rate_class', 'created_at', 'expires_at', 'changed_at']);
 SELECT has_table('usher', 'log'::name, 'table usher.log exists');
 SELECT is_partitioned('usher', 'log', 'table usher.log is partitioned');
 SELECT has_table('usher', 'tenants'::name, 'table usher.tenants exists');
@@ -174,6 +213,8 @@ SELECT columns_are('usher', 'replay_status', ARRAY['replay_id', 'sink', 'kind', 
 SELECT has_role('usher_reader');
 SELECT has_role('usher_writer');
 SELECT has_role('usher_admin');
+SELECT has_role('usher_gateway');
+SELECT ok(NOT pg_has_role('usher_gateway', 'usher_reader', 'member'), 'the gateway is no reader');
 SELECT is_member_of('usher_reader', 'usher_writer', 'a writer is a reader');
 SELECT is_member_of('usher_writer', 'usher_admin', 'an administrator is a writer');
 SELECT ok(NOT rolcanlogin, 'usher_admin cannot log in by itself') FROM pg_roles WHERE rolname = 'usher_admin';

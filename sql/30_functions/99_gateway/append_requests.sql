@@ -1,0 +1,6 @@
+CREATE FUNCTION usher.append_requests(requests usher.append_request[])
+RETURNS SETOF usher.append_result
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'usher_append_requests';
+COMMENT ON FUNCTION usher.append_requests IS
+'Append many clients'' requests in one transaction, each for its own tenant (any that exists) and as its own actor; one result a request, in their order. A request that is refused (US001, US002, US005, US006, US007, US008, US009, US010, US018, US025, US027) writes nothing, and the others do not notice. Each event''s expected version is that of its stream when its turn comes, behind the requests and events before it. Requests with an idempotency key that wrote something are remembered for a day for their tenant and user: a repeat has the original''s events, one with another fingerprint is refused with US025, one whose key another transaction holds with US027, at once. Given event ids are looked up as by usher.append. Locks are taken for the whole call before its first write (keys without waiting, then event ids, then streams, each sorted), so that calls do not deadlock with each other. What raises an error later, as a projection may, ends the whole call; the error''s context names the element. For usher_gateway.';
