@@ -389,10 +389,13 @@ usher_handlers_main(Datum arg)
 	if (!pg_atomic_compare_exchange_u32(&entry->procno, &none, usher_my_procno()))
 		proc_exit(0); /* another one is at it */
 	pool.entry = entry;
-	usher_worker_begin("looking for the log");
-	if (OidIsValid(get_extension_oid("pg_usher", true)))
-		pool.db = usher_db();
-	usher_worker_commit();
+	if (!usher_workers_paused())
+	{
+		usher_worker_begin("looking for the log");
+		if (OidIsValid(get_extension_oid("pg_usher", true)))
+			pool.db = usher_db();
+		usher_worker_commit();
+	}
 	if (pool.db == NULL)
 	{
 		pg_atomic_write_u32(&entry->procno, USHER_NO_PROC);

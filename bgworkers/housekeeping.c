@@ -74,6 +74,33 @@ log_exists(UsherDb *db)
 		   (db == NULL || get_rel_name(db->log_relid) != NULL);
 }
 
+/* The log of this entry was dropped: end whoever works for it, and give the entry back. */
+static void
+leave_log(UsherDb *db, Oid log)
+{
+	usher_supervise_end(db);
+	usher_supervise_handlers_end(db);
+	/* unless a new log has taken the entry over in the meantime */
+	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
+	if (db->dboid == MyDatabaseId && db->log_relid == log)
+		db->dboid = InvalidOid;
+	LWLockRelease(usher_shared->lock);
+}
+
+/* DROP EXTENSION has ended our predecessor, who would have done it. */
+static void
+leave_dropped_logs(void)
+{
+	for (int i = 0; i < usher_shared->ndbs; i++)
+	{
+		UsherDb *db = &usher_shared->dbs[i];
+		Oid log = db->log_relid;
+
+		if (db->dboid == MyDatabaseId && get_rel_name(log) == NULL)
+			leave_log(db, log);
+	}
+}
+
 /* Make partitions until `usher.partitions_ahead` empty ones lie behind what is wanted. */
 static void
 make_partitions(UsherDb *db)
@@ -270,13 +297,7 @@ housekeeping_round(void *state)
 	usher_worker_commit();
 	if (!exists)
 	{
-		usher_supervise_end(h->db);
-		usher_supervise_handlers_end(h->db);
-		/* unless a new log has taken the entry over in the meantime */
-		LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
-		if (h->db->dboid == MyDatabaseId && h->db->log_relid == log)
-			h->db->dboid = InvalidOid;
-		LWLockRelease(usher_shared->lock);
+		leave_log(h->db, log);
 		h->worker.done = true;
 		return -1;
 	}
@@ -302,9 +323,12 @@ usher_housekeeping_main(Datum arg)
 	usher_worker_signals(false);
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	usher_worker_settings();
+	if (usher_workers_paused())
+		proc_exit(0);
 	usher_worker_begin("looking for a log");
 	if (!log_exists(NULL))
 	{
+		leave_dropped_logs();
 		usher_worker_commit();
 		proc_exit(0);
 	}

@@ -123,23 +123,24 @@ start(Started *s)
 					  errhint("Raise max_worker_processes.")));
 }
 
+/* It has a log, and its workers may run. */
 static bool
-has_log(Oid dboid)
+should_run(Oid dboid)
 {
 	for (int i = 0; i < usher_shared->ndbs; i++)
 		if (usher_shared->dbs[i].dboid == dboid)
-			return true;
+			return usher_shared->dbs[i].worker_paused_until <= GetCurrentTimestamp();
 	return false;
 }
 
-/* A worker that found no log has not failed; others start again later and later. */
+/* A worker that found no log, or was told to go, has not failed; others start again later and later. */
 static void
 ended(Started *s)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	UsherStarted *w = &s->worker;
 
-	if (!has_log(s->dboid) || TimestampDifferenceExceeds(w->started_at, now, USHER_STEADY_MS))
+	if (!should_run(s->dboid) || TimestampDifferenceExceeds(w->started_at, now, USHER_STEADY_MS))
 		w->failures = 0;
 	else
 		w->failures++;

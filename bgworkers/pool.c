@@ -82,9 +82,9 @@ adopt(void)
 
 /* Returns the milliseconds until it is due; -1: it runs. */
 static long
-care_for(Place *p)
+care_for(const UsherDb *db, Place *p)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = GetCurrentTimestamp(), due;
 
 	if (p->worker.handle || (p->entry && pg_atomic_read_u32(&p->entry->procno) != USHER_NO_PROC))
 		return -1;
@@ -92,8 +92,9 @@ care_for(Place *p)
 		p->entry = usher_handler_worker_take();
 	if (p->entry == NULL)
 		return NO_SLOT_MS; /* other databases have them all */
-	if (p->worker.not_before > now)
-		return TimestampDifferenceMilliseconds(now, p->worker.not_before) + 1;
+	due = Max(p->worker.not_before, db->worker_paused_until);
+	if (due > now)
+		return TimestampDifferenceMilliseconds(now, due) + 1;
 	start(p);
 	return p->worker.handle ? -1 : NO_SLOT_MS;
 }
@@ -128,7 +129,7 @@ usher_supervise_handlers(UsherDb *db)
 			usher_started_back_off(&p->worker);
 		if (i < workers)
 		{
-			long due = care_for(p);
+			long due = care_for(db, p);
 
 			if (due >= 0)
 				next = next < 0 ? due : Min(next, due);
@@ -143,6 +144,8 @@ void
 usher_supervise_handlers_end(UsherDb *db)
 {
 	usher_terminate_all(usher_handler_workers_terminate, db->dboid);
+	if (!counted)
+		adopt();
 	for (int i = 0; i < USHER_HANDLER_WORKERS_MAX; i++)
 		let_go(&pool[i]);
 }

@@ -385,7 +385,7 @@ usher_relay_main(Datum arg)
 	if (!pg_atomic_compare_exchange_u32(&entry->procno, &none, usher_my_procno()))
 		proc_exit(0); /* another one is at it */
 	exit_entry = entry;
-	if (entry->dboid != MyDatabaseId || !extension_exists())
+	if (entry->dboid != MyDatabaseId || usher_workers_paused() || !extension_exists())
 		proc_exit(0);
 
 	relay.entry = entry;

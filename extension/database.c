@@ -28,8 +28,8 @@
 
 #define PAUSE_MS    10000
 #define END_WAIT_MS 3000
-/* DROP EXTENSION: relays alone stop, and come back soon if it fails. */
-#define PAUSE_RELAYS_MS 3000
+/* DROP EXTENSION: they come back soon if it fails. */
+#define PAUSE_SHORT_MS 3000
 
 static ProcessUtility_hook_type previous_hook;
 
@@ -95,10 +95,11 @@ pause_starts(Oid dboid, int ms)
 		if (usher_shared->dbs[i].dboid == dboid)
 			usher_shared->dbs[i].worker_paused_until = TimestampTzPlusMilliseconds(
 				GetCurrentTimestamp(), ms);
+	pg_memory_barrier(); /* see usher_workers_paused */
 }
 
 /*
- * A relay worker holds locks while it reads, and waits for others: with DROP
+ * A worker holds locks while it reads, and waits for others: with DROP
  * EXTENSION, which takes them all, that would be a deadlock.
  */
 static bool
@@ -116,21 +117,19 @@ drops_log(Node *statement)
 }
 
 static void
-end_relays(void)
+pause_workers(Oid dboid, int ms)
 {
-	pause_starts(MyDatabaseId, PAUSE_RELAYS_MS);
-	usher_terminate_all(usher_relays_terminate, MyDatabaseId);
+	pause_starts(dboid, ms);
+	usher_terminate_all(terminate_workers, dboid);
 }
 
 static void
-pause_workers(const char *name)
+pause_workers_of(const char *name)
 {
 	Oid dboid = get_database_oid(name, true);
 
-	if (!OidIsValid(dboid) || !usher_owns_database(dboid, GetUserId()))
-		return;
-	pause_starts(dboid, PAUSE_MS);
-	usher_terminate_all(terminate_workers, dboid);
+	if (OidIsValid(dboid) && usher_owns_database(dboid, GetUserId()))
+		pause_workers(dboid, PAUSE_MS);
 }
 
 static void
@@ -141,9 +140,9 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtili
 	const char *name = exclusive_database(pstmt->utilityStmt);
 
 	if (name != NULL && usher_shared != NULL && IsTransactionState())
-		pause_workers(name);
+		pause_workers_of(name);
 	else if (usher_shared != NULL && IsTransactionState() && drops_log(pstmt->utilityStmt))
-		end_relays();
+		pause_workers(MyDatabaseId, PAUSE_SHORT_MS);
 	if (previous_hook)
 		previous_hook(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 	else

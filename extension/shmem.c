@@ -199,6 +199,18 @@ usher_terminate_proc(uint32 procno)
 	return true;
 }
 
+/* A worker asks once its number is known: who pauses it finds the number, or it sees the pause. */
+bool
+usher_workers_paused(void)
+{
+	pg_memory_barrier();
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == MyDatabaseId &&
+			usher_shared->dbs[i].worker_paused_until > GetCurrentTimestamp())
+			return true;
+	return false;
+}
+
 void
 usher_terminate_all(int (*terminate)(Oid dboid), Oid dboid)
 {

@@ -166,6 +166,9 @@ extern void usher_poke_proc(uint32 procno);
 /* SIGTERM to it; false: there is nobody. */
 extern bool usher_terminate_proc(uint32 procno);
 
+/* Are this database's workers to stay away for a while? */
+extern bool usher_workers_paused(void);
+
 /* Call terminate, which tells how many still run, until none does or some seconds are over. */
 extern void usher_terminate_all(int (*terminate)(Oid dboid), Oid dboid);
 

@@ -432,6 +432,32 @@ class Test:
         self.drop()
         ensure(time.monotonic() - began < 3, "DROP DATABASE waited %.1f s for handlers" % (time.monotonic() - began))
 
+    def dropped(self):
+        """The extension is dropped again and again while handlers are busy: no deadlock, and nobody stays behind."""
+        self.fresh("dropped")
+        self.run("CREATE TABLE worked (at timestamptz)")
+        slowest, before = 0, self.cluster.log_count("deadlock detected")
+        for number in range(8):
+            self.run("CREATE FUNCTION busy(e usher.event) RETURNS void LANGUAGE sql AS"
+                     " 'INSERT INTO public.worked VALUES (clock_timestamp()); SELECT usher.publish(''topic'', ''key'', ''t.two'')'")
+            self.run("DELETE FROM worked")
+            self.run("SELECT count(usher.handle('h' || i, 't.one', 'busy(usher.event)')) FROM generate_series(1, 4) i")
+            self.append(5000, 50)
+            lib.wait_until(lambda: self.value("SELECT count(*) FROM worked") > 10 * number, 20, "handlers to work in round %d" % number)
+            began = time.monotonic()
+            self.run("DROP EXTENSION pg_usher CASCADE")
+            slowest = max(slowest, time.monotonic() - began)
+            lib.wait_until(lambda: not self.workers(), 10, "the workers to leave")
+            self.run("CREATE EXTENSION pg_usher")
+        note("the slowest DROP EXTENSION took %.2f s" % slowest)
+        ensure(self.cluster.log_count("deadlock detected") == before, "a deadlock")
+        self.run("BEGIN; DROP EXTENSION pg_usher CASCADE; ROLLBACK")
+        self.run("CREATE OR REPLACE FUNCTION busy(e usher.event) RETURNS void LANGUAGE sql AS 'INSERT INTO public.worked VALUES (now())'")
+        self.run("DELETE FROM worked; SELECT usher.handle('h', '**', 'busy(usher.event)')")
+        self.append(10)
+        lib.wait_until(lambda: self.value("SELECT count(*) FROM worked") == 10, 10, "workers to come back to a log that was not dropped")
+        self.drop()
+
     def killed(self):
         """Workers end in the middle, the server is killed: what is written and where it is go together."""
         self.fresh("killed")
@@ -471,7 +497,7 @@ def main():
     test = Test()
     lib.main([(name, getattr(test, name)) for name in (
         "events", "order", "sync", "failures", "counted", "begun", "stubborn", "deadlock", "roles",
-        "strangers", "selfish", "settings", "changes", "killed")], 200)
+        "strangers", "selfish", "settings", "changes", "dropped", "killed")], 240)
 
 
 if __name__ == "__main__":
