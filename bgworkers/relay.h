@@ -126,6 +126,7 @@ typedef struct Relay
 	int64 read_position; /* the log has been read into batches up to here */
 	int64 stable; /* as of the last read */
 	int64 acked_position; /* acknowledged up to here */
+	int64 delivered_position; /* of a replay: the peer says that it has everything up to here */
 	int64 cursor_written;
 	TimestampTz cursor_written_at;
 	int64 duplicates_seen, retried_seen; /* of the open sink, already counted */

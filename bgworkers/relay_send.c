@@ -154,10 +154,15 @@ usher_sink_ops(const char *kind)
 					errmsg("this build has no sinks of kind \"%s\"", kind)));
 }
 
-/* The peer may know better how far we are; only forward. */
+/*
+ * The peer may know better how far we are; only forward.  A replay reads again
+ * what it has, so that it is counted, and does not send it.
+ */
 static void
 adopt_position(Relay *r, int64 position)
 {
+	if (r->replay_id != 0)
+		r->delivered_position = Max(r->delivered_position, position);
 	if (position <= r->acked_position || r->replay_id != 0)
 		return;
 	r->acked_position = position;
@@ -280,6 +285,8 @@ send_batch(Relay *r, RelayBatch *batch)
 		UsherMessage *m = &batch->b.messages[batch->sent];
 		UsherSinkResult result = SINK_OK;
 
+		if (m->state == MESSAGE_PENDING && m->position <= r->delivered_position)
+			usher_message_done(m);
 		if (m->state == MESSAGE_PENDING)
 			result = r->ops->send(r->sink, m);
 		if (!went_well(r, result) || result == SINK_FULL)

@@ -33,8 +33,10 @@ PGDLLEXPORT void usher_verify_main(Datum arg);
 enum
 {
 	POSITION_EXPECTED = 1,
-	POSITION_SEEN = 2,
-	POSITION_DEAD = 4 /* a dead letter */
+	POSITION_SEEN = 2, /* live */
+	POSITION_DEAD = 4, /* a dead letter */
+	POSITION_REPEATED =
+		8 /* on purpose; the live message may come before or behind it, or be trimmed */
 };
 
 typedef enum Problem
@@ -238,7 +240,7 @@ seen(UsherVerifier *verifier, const char *topic, int partition, const char *key,
 	}
 	if (replay)
 	{
-		*flags |= POSITION_SEEN; /* a repeat on purpose, out of order by its nature */
+		*flags |= POSITION_REPEATED; /* out of order by its nature */
 		return true;
 	}
 	if (*flags & POSITION_SEEN)
@@ -295,7 +297,7 @@ compare(Verify *v)
 
 		if (!(v->flags[i] & POSITION_EXPECTED))
 			continue;
-		if (v->flags[i] & POSITION_SEEN)
+		if (v->flags[i] & (POSITION_SEEN | POSITION_REPEATED))
 			v->found++;
 		else if (v->flags[i] & POSITION_DEAD)
 			continue;

@@ -242,8 +242,9 @@ cursor_position(Kafka *k, int64_t *position)
 	}
 	if (c->topic == NULL || !cursor_search(k, c))
 		return false;
-	if (c->found && c->epoch == k->sink.context->epoch && c->position > *position)
-		*position = c->position;
+	/* A replay's record is under its own key, whatever was sought meanwhile. */
+	if (c->found && (c->epoch == k->sink.context->epoch || k->sink.context->replay != 0))
+		*position = c->position > *position ? c->position : *position;
 	else if (c->found && c->epoch < k->sink.context->epoch)
 		k->sink.before_seek = c->position;
 	k->position = *position;

@@ -29,7 +29,7 @@ EVENTS_FULL = 200000
 ROUNDS_SHORT = ("stall", "postmaster async", "broker", "seek", "deaf", "worker", "slow", "postmaster", "replay", "cut", "pause",
                 "foreign", "block")
 ROUNDS_FULL = {"broker": 5, "postmaster": 3, "postmaster async": 2, "worker": 10, "pause": 4, "seek": 2, "replay": 3, "cut": 4,
-               "slow": 2, "stall": 2, "deaf": 3, "worker killed": 1, "foreign": 2, "block": 2}
+               "slow": 2, "stall": 2, "deaf": 3, "worker killed": 1, "foreign": 2, "block": 2, "replay killed": 3}
 RECOVERY_SECONDS_MAX = 90
 SERVERS = {"redis": brokers.Redis, "kafka": brokers.Kafka, "once": brokers.Kafka, "nats": brokers.Nats}
 BACKOFF = {"backoff_ms": 20, "backoff_max_ms": 400}
@@ -112,19 +112,20 @@ class Sink:
 
     def counts(self, log):
         """What usher.verify_sink has to say."""
-        seen, newest = set(), {}
+        seen, repeated, newest = set(), set(), {}
         counts = collections.Counter()
         for m in self.messages:
             if m.position not in log:
                 counts["unexpected"] += 1
             elif m.replay:
-                seen.add(m.position)
+                repeated.add(m.position)
             elif m.position in seen:
                 counts["duplicate"] += 1
             else:
                 seen.add(m.position)
                 counts["out of order"] += m.position < newest.get((m.topic, m.key), 0)
                 newest[m.topic, m.key] = m.position
+        seen |= repeated
         counts.update({"expected": len(log), "found": len(seen), "missing": len(log) - len(self.dead) - len(seen)})
         return counts
 
@@ -317,7 +318,7 @@ class Chaos:
             sink.asked.update(rows)
             sink.sought = None
 
-    def round_replay(self):
+    def start_replays(self):
         end = self.cluster.value("SELECT usher.stable_position()")
         started = []
         for sink in self.sinks:
@@ -329,6 +330,17 @@ class Chaos:
             sink.asked.update((number, position) for position, kind in self.cluster.rows(
                 "SELECT position, type FROM usher.log WHERE position BETWEEN %s AND %s", (first, last))
                 if pattern == "**" or kind.startswith("load."))
+        return started
+
+    def round_replay(self):
+        self.wait_replayed(self.start_replays())
+
+    def round_replay_killed(self):
+        """The server is killed in the middle of replays."""
+        started = self.start_replays()
+        progress = "SELECT count(*) FROM usher.replay_status WHERE replay_id = ANY (%s) AND (replayed > 0 OR state <> 'running')"
+        lib.wait_until(lambda: self.cluster.value(progress, (started,)), RECOVERY_SECONDS_MAX, "replays to begin", 0.005)
+        self.round_postmaster()
         self.wait_replayed(started)
 
     def wait_state(self, sink, state, since=None):

@@ -78,6 +78,20 @@ class Kafka(Broker):
     def extra(self, log, findings):
         self.as_java_chooses(findings.partitions)
         self.structured(log, findings)
+        self.repeated_before(log.cluster)
+
+    def repeated_before(self, cluster):
+        """A repetition on purpose that comes before the live message makes no duplicate of it."""
+        log = Log(cluster, "repeated")
+        log.append(2, prefix="early")
+        subprocess.run(["kcat", "-b", self.address, "-P", "-t", "early", "-H", "ce_position=1", "-H", "ce_replay=7"], input="{}",
+                       encoding="utf-8", timeout=30, check=True)
+        log.add_sink("kafka", "kafka", self.config(), 0)
+        log.caught_up("kafka")
+        rows = log.rows("SELECT problem, detail FROM usher.verify_sink('kafka')")
+        ensure(rows == [("summary", "expected 2, found 2, missing 0, duplicate 0, out of order 0, unexpected 0, trimmed 0")],
+               "verify_sink: %s" % rows)
+        log.drop()
 
     @staticmethod
     def as_java_chooses(partitions):
