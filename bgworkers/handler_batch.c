@@ -27,10 +27,8 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
-#include "utils/regproc.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
@@ -200,29 +198,22 @@ static void
 find_function(Batch *b)
 {
 	Handler *h = b->handler;
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum oid;
-	Oid *args;
-	int nargs;
+	bool exists;
+	Oid oid = usher_called_function(h->function_name, 1, &exists);
 
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(h->function_name);
-	fcinfo->args[0].isnull = false;
-	oid = to_regprocedure(fcinfo);
-	if (fcinfo->isnull)
+	if (!exists)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
 						errmsg("function %s does not exist", h->function_name),
 						errhint("Create it again, or remove the handler with usher.unhandle.")));
-	(void) get_func_signature(DatumGetObjectId(oid), &args, &nargs);
-	if (nargs != 1 || args[0] != usher_catalog()->event_type)
+	if (!OidIsValid(oid))
 		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 						errmsg("function %s has other arguments", h->function_name),
 						errhint("Register the handler again with usher.handle.")));
 	if (!DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(h->owner),
-										  oid, CStringGetTextDatum("EXECUTE"))))
+										  ObjectIdGetDatum(oid), CStringGetTextDatum("EXECUTE"))))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied for function %s", h->function_name)));
-	fmgr_info_cxt(DatumGetObjectId(oid), &b->function, b->context);
+	fmgr_info_cxt(oid, &b->function, b->context);
 }
 
 static void

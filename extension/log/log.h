@@ -17,6 +17,7 @@
  *	  append.c     one event in: everything above in order
  *	  metadata.c   fill metadata from the session's settings
  *	  projection.c inline handlers
+ *	  called.c     functions of users, called as who registered them
  *	  event.c      a row of the log -> usher.event
  *	  reader.c     scans by position, stream, category
  *	  wake.c       waiters
@@ -323,9 +324,20 @@ extern Jsonb *usher_empty_object(void);
 extern void usher_project_event(const UsherPending *pending, const text *type);
 extern int64 usher_projection_replay(int32 id, int64 after, int64 upto, int64 max);
 extern void usher_projection_barrier_for(int32 id, bool exclusive);
-extern void usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args);
 extern void usher_projection_run_reset(int32 id);
 extern Oid usher_catalog_projections(void);
+
+/* ---- called.c ---- */
+typedef struct UsherAsRole
+{
+	Oid user;
+	int sec_context, nest_level;
+} UsherAsRole;
+
+extern Oid usher_called_function(const char *name, int nargs, bool *exists);
+extern void usher_as_role_begin(UsherAsRole *saved, Oid role);
+extern void usher_as_role_end(const UsherAsRole *saved);
+extern void usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args);
 
 /* ---- event.c ---- */
 extern bool usher_event_wanted(TupleTableSlot *log_slot, int32 tenant_id, const text *pattern);

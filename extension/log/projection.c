@@ -19,9 +19,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -146,71 +144,29 @@ load(void)
 	valid = seen == changes;
 }
 
-/* The function, which must take nothing, or one usher.event: the table may have been edited by hand. */
 static Oid
-function_named(Projection *p, const char *name, int nargs_wanted)
+function_named(Projection *p, const char *name, int nargs)
 {
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum oid;
-	Oid *args;
-	int nargs;
+	bool exists;
+	Oid oid = usher_called_function(name, nargs, &exists);
 
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(name);
-	fcinfo->args[0].isnull = false;
-	oid = to_regprocedure(fcinfo);
-	if (fcinfo->isnull)
+	if (!exists)
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_UNKNOWN_PROJECTION),
 				 errmsg("function %s of projection \"%s\" does not exist", name, p->name),
 				 errhint("Create it again, or remove the projection with usher.unproject.")));
-	(void) get_func_signature(DatumGetObjectId(oid), &args, &nargs);
-	if (nargs != nargs_wanted || (nargs == 1 && args[0] != usher_catalog()->event_type))
+	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 				 errmsg("function %s of projection \"%s\" has other arguments", name, p->name),
 				 errhint("Register the projection again with usher.project.")));
-	return DatumGetObjectId(oid);
+	return oid;
 }
 
 static void
 find_handler(Projection *p)
 {
 	fmgr_info_cxt(function_named(p, p->handler_name, 1), &p->handler, context);
-}
-
-/*
- * Call a function as a role; its result, also null, is of no interest.
- *
- * Another role's function must leave nothing behind that would run with our
- * rights later: no deferred trigger, no changed setting.  The search_path is
- * that of no session, so that no appender can lead the function astray.
- */
-void
-usher_call_as(Oid owner, FmgrInfo *function, int nargs, const Datum *args)
-{
-	Oid user;
-	int sec_context, nest_level;
-	LOCAL_FCINFO(fcinfo, 2);
-
-	Ensure(nargs <= 2, "a hook with too many arguments");
-	GetUserIdAndSecContext(&user, &sec_context);
-	if (user != owner)
-		SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-										  SECURITY_RESTRICTED_OPERATION);
-	nest_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	InitFunctionCallInfoData(*fcinfo, function, nargs, InvalidOid, NULL, NULL);
-	for (int i = 0; i < nargs; i++)
-	{
-		fcinfo->args[i].value = args[i];
-		fcinfo->args[i].isnull = false;
-	}
-	(void) FunctionCallInvoke(fcinfo);
-	AtEOXact_GUC(false, nest_level);
-	if (user != owner)
-		SetUserIdAndSecContext(user, sec_context);
 }
 
 static void

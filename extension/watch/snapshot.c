@@ -27,7 +27,6 @@
 #include "nodes/makefuncs.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteManip.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -45,35 +44,9 @@ typedef struct Reading
 } Reading;
 
 /*
- * The condition is the owner's: it is planned and evaluated as he, whoever
- * takes the snapshot, and leaves nothing behind.
+ * The condition is the table's owner's: it is planned and evaluated as he,
+ * whoever takes the snapshot, and leaves nothing behind.
  */
-typedef struct AsOwner
-{
-	Oid user;
-	int sec_context, nest_level;
-} AsOwner;
-
-static void
-as_owner_begin(AsOwner *saved, Relation rel)
-{
-	Oid owner = rel->rd_rel->relowner;
-
-	GetUserIdAndSecContext(&saved->user, &saved->sec_context);
-	if (owner != saved->user)
-		SetUserIdAndSecContext(owner, saved->sec_context | SECURITY_LOCAL_USERID_CHANGE |
-										  SECURITY_RESTRICTED_OPERATION);
-	saved->nest_level = NewGUCNestLevel();
-}
-
-/* After an error the transaction's abort does the same. */
-static void
-as_owner_end(const AsOwner *saved)
-{
-	AtEOXact_GUC(false, saved->nest_level);
-	SetUserIdAndSecContext(saved->user, saved->sec_context);
-}
-
 static void
 reading_begin(Reading *reading, Relation rel)
 {
@@ -94,12 +67,12 @@ reading_begin(Reading *reading, Relation rel)
 	{
 		MemoryContext old = MemoryContextSwitchTo(reading->estate->es_query_cxt);
 		Node *when = stringToNode(trigger->tgqual);
-		AsOwner owner;
+		UsherAsRole owner;
 
 		ChangeVarNodes(when, PRS2_NEW_VARNO, OUTER_VAR, 0);
-		as_owner_begin(&owner, rel);
+		usher_as_role_begin(&owner, rel->rd_rel->relowner);
 		reading->condition = ExecPrepareQual(make_ands_implicit((Expr *) when), reading->estate);
-		as_owner_end(&owner);
+		usher_as_role_end(&owner);
 		MemoryContextSwitchTo(old);
 	}
 }
@@ -117,15 +90,15 @@ capture(Reading *reading)
 {
 	ExprContext *econtext = GetPerTupleExprContext(reading->estate);
 	MemoryContext old;
-	AsOwner owner;
+	UsherAsRole owner;
 	bool holds;
 
 	ResetPerTupleExprContext(reading->estate);
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 	econtext->ecxt_outertuple = reading->slot;
-	as_owner_begin(&owner, reading->rel);
+	usher_as_role_begin(&owner, reading->rel->rd_rel->relowner);
 	holds = ExecQual(reading->condition, econtext);
-	as_owner_end(&owner);
+	usher_as_role_end(&owner);
 	if (holds)
 	{
 		usher_watch_capture(reading->shape, WATCH_SNAPSHOT, NULL, reading->slot);
