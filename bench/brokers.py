@@ -16,6 +16,7 @@ import time
 import psycopg2
 
 import lib
+from ports import free_ports         # lib.py says where it is
 
 KEYS = 10000
 SIZE = 150
@@ -38,11 +39,12 @@ class Broker:
 
     kind = None
     conf = ''
+    ports = 1
     options = {}            # of the sink
 
     def __init__(self, cluster):
         self.cluster = cluster
-        self.port = lib.free_port()
+        self.port = free_ports(self.ports)
         self.script = lib.ROOT / 'scripts' / 'servers' / self.kind
         self.env = dict(os.environ)
         name = self.kind.upper()
@@ -123,6 +125,7 @@ class Redis(Broker):
 
 class Kafka(Broker):
     kind = 'kafka'
+    ports = 2       # that of its controller is behind its own
     conf = f'num.partitions={PARTITIONS}\nauto.create.topics.enable=false\n'
     libraries = ['-lrdkafka']
     transaction = 0

@@ -11,7 +11,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,9 @@ import psycopg2
 
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
+sys.path.append(str(ROOT / 'test' / 'chaos'))
+
+from ports import free_port      # noqa: E402
 
 # The event of all benchmarks: 148 bytes as a stored jsonb value (create_databases() checks it).
 DATA = ('{"id": 48151623, "sku": "A-1042-XL", "qty": 3, "price": 1999, "customer": "customer-2044-170", '
@@ -231,12 +233,6 @@ def end(*_):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(1)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 def create_logs(cluster):

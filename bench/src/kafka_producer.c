@@ -13,50 +13,22 @@
  *		cc -O2 -std=gnu11 -I extension -I bgworkers -I test/integration/src bench/src/kafka_producer.c \
  *			extension/lib/cloudevents.c -lrdkafka
  */
-#include "messages.h"
+#define PROGRAM "kafka_producer"
+#include "producer.h"
 
 #include <librdkafka/rdkafka.h>
-#include <sys/resource.h>
-#include <time.h>
 
 typedef struct Bench
 {
+	Producer p;
 	rd_kafka_conf_t *conf;
 	rd_kafka_t *producer;
 	rd_kafka_topic_t *topic;
 	const char *brokers;
-	Messages messages;
-	long count, transaction, acknowledged;
+	long transaction, acknowledged;
 	int headers;
 	char cursors[300];
-	UsherMessage *all;
 } Bench;
-
-static void __attribute__((noreturn)) die(const char *what, const char *why)
-{
-	fprintf(stderr, "kafka_producer: %s: %s\n", what, why);
-	exit(1);
-}
-
-static double
-now_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-/* Of all threads: what another user of the machine does not change. */
-static double
-cpu_seconds(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
 
 static void
 set(Bench *b, const char *name, const char *value)
@@ -86,39 +58,17 @@ check(rd_kafka_error_t *error, const char *what)
 }
 
 static bool
-argument(Bench *b, char *text)
+argument(void *bench, const char *name, const char *value)
 {
-	char *equals = strchr(text, '=');
+	Bench *b = bench;
 
-	if (equals == NULL)
-		die(text, "not name=value");
-	*equals++ = '\0';
-	if (strcmp(text, "keys") == 0)
-		b->messages.keys = atoi(equals);
-	else if (strcmp(text, "tenant") == 0)
-		b->messages.tenant = equals;
-	else if (strcmp(text, "size") == 0)
-		b->messages.size = (size_t) atol(equals);
-	else if (strcmp(text, "headers") == 0)
-		b->headers = atoi(equals);
-	else if (strcmp(text, "transaction") == 0)
-		b->transaction = atol(equals);
+	if (strcmp(name, "headers") == 0)
+		b->headers = atoi(value);
+	else if (strcmp(name, "transaction") == 0)
+		b->transaction = atol(value);
 	else
-		set(b, text, equals);
+		set(b, name, value);
 	return true;
-}
-
-static void
-make_messages(Bench *b)
-{
-	Arena arena = {.size = message_room(&b->messages) * (size_t) b->count};
-
-	arena.memory = malloc(arena.size);
-	b->all = calloc((size_t) b->count, sizeof(UsherMessage));
-	if (arena.memory == NULL || b->all == NULL)
-		die("messages", "no memory");
-	for (long i = 0; i < b->count; i++)
-		message_make(&b->messages, &b->all[i], i + 1, &arena);
 }
 
 static void
@@ -173,45 +123,43 @@ commit(Bench *b, long position)
 static void
 run(Bench *b)
 {
-	for (long i = 0; i < b->count; i++)
+	for (long i = 0; i < b->p.count; i++)
 	{
 		if (b->transaction > 0 && i % b->transaction == 0)
 			check(rd_kafka_begin_transaction(b->producer), "begin_transaction");
-		produce(b, &b->all[i]);
+		produce(b, &b->p.all[i]);
 		if (i % 256 == 0)
 			rd_kafka_poll(b->producer, 0);
-		if (b->transaction > 0 && ((i + 1) % b->transaction == 0 || i + 1 == b->count))
+		if (b->transaction > 0 && ((i + 1) % b->transaction == 0 || i + 1 == b->p.count))
 			commit(b, i + 1);
 	}
-	while (b->transaction == 0 && b->acknowledged < b->count)
+	while (b->transaction == 0 && b->acknowledged < b->p.count)
 		rd_kafka_poll(b->producer, 100);
 }
 
 int
 main(int argc, char **argv)
 {
-	Bench b = {.messages = {.topics = 1, .keys = 10000, .size = 150}, .headers = 1};
+	Bench b = {.headers = 1};
 	char text[300];
-	double begun, seconds, cpu;
 
 	if (argc < 4)
 		die("usage", "kafka_producer BROKERS TOPIC COUNT [name=value ...]");
 	b.conf = rd_kafka_conf_new();
-	b.messages.topic = argv[2];
-	b.count = atol(argv[3]);
 	set(&b, "bootstrap.servers", argv[1]);
 	set(&b, "acks", "all");
 	set(&b, "enable.idempotence", "true");
 	set(&b, "linger.ms", "5");
 	set(&b, "partitioner", "murmur2_random");
-	for (int i = 4; i < argc; i++)
-		argument(&b, argv[i]);
+	producer_arguments(&b.p, argc, argv, argument, &b);
+	if (b.p.messages.topics != 1)
+		die("topics", "one only");
 	if (b.transaction > 0)
 		set(&b, "transactional.id", argv[2]);
 	rd_kafka_conf_set_opaque(b.conf, &b);
 	rd_kafka_conf_set_dr_msg_cb(b.conf, delivered);
 	sprintf(b.cursors, "%.200s.cursors", argv[2]);
-	make_messages(&b);
+	producer_messages(&b.p);
 	b.producer = rd_kafka_new(RD_KAFKA_PRODUCER, b.conf, text, sizeof(text));
 	if (b.producer == NULL)
 		die("rd_kafka_new", text);
@@ -220,12 +168,9 @@ main(int argc, char **argv)
 		check(rd_kafka_init_transactions(b.producer, 30000), "init_transactions");
 	while (rd_kafka_controllerid(b.producer, 1000) < 0)
 		;
-	begun = now_seconds();
-	cpu = cpu_seconds();
+	producer_begin(&b.p);
 	run(&b);
-	seconds = now_seconds() - begun;
-	printf("{\"messages\": %ld, \"seconds\": %.3f, \"per_second\": %.0f, \"cpu_seconds\": %.3f}\n",
-		   b.count, seconds, (double) b.count / seconds, cpu_seconds() - cpu);
+	producer_print(&b.p);
 	rd_kafka_topic_destroy(b.topic);
 	rd_kafka_destroy(b.producer);
 	return 0;

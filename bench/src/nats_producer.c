@@ -12,30 +12,22 @@
  *		cc -O2 -std=gnu11 -I extension -I bgworkers -I test/integration/src bench/src/nats_producer.c \
  *			extension/lib/cloudevents.c -lnats
  */
-#include "messages.h"
+#define PROGRAM "nats_producer"
+#include "producer.h"
 
 #include <nats/nats.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #define STALL_MS    30000
 #define COMPLETE_MS 120000
 
 typedef struct Bench
 {
+	Producer p;
 	natsConnection *connection;
 	jsCtx *js;
-	Messages messages;
 	const char *stream, *id;
-	long count, window;
-	UsherMessage *all;
+	long window;
 } Bench;
-
-static void __attribute__((noreturn)) die(const char *what, const char *why)
-{
-	fprintf(stderr, "nats_producer: %s: %s\n", what, why);
-	exit(1);
-}
 
 static void
 check(const char *what, natsStatus status)
@@ -44,63 +36,20 @@ check(const char *what, natsStatus status)
 		die(what, natsStatus_GetText(status));
 }
 
-static double
-now_seconds(void)
+static bool
+argument(void *bench, const char *name, const char *value)
 {
-	struct timespec now;
+	Bench *b = bench;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-/* Of all threads: what another user of the machine does not change. */
-static double
-cpu_seconds(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void
-argument(Bench *b, char *text)
-{
-	char *equals = strchr(text, '=');
-
-	if (equals == NULL)
-		die(text, "not name=value");
-	*equals++ = '\0';
-	if (strcmp(text, "keys") == 0)
-		b->messages.keys = atoi(equals);
-	else if (strcmp(text, "topics") == 0)
-		b->messages.topics = atoi(equals);
-	else if (strcmp(text, "tenant") == 0)
-		b->messages.tenant = equals;
-	else if (strcmp(text, "size") == 0)
-		b->messages.size = (size_t) atol(equals);
-	else if (strcmp(text, "window") == 0)
-		b->window = atol(equals);
-	else if (strcmp(text, "stream") == 0)
-		b->stream = equals;
-	else if (strcmp(text, "id") == 0)
-		b->id = equals;
+	if (strcmp(name, "window") == 0)
+		b->window = atol(value);
+	else if (strcmp(name, "stream") == 0)
+		b->stream = value;
+	else if (strcmp(name, "id") == 0)
+		b->id = value;
 	else
-		die(text, "unknown");
-}
-
-static void
-make_messages(Bench *b)
-{
-	Arena arena = {.size = message_room(&b->messages) * (size_t) b->count};
-
-	arena.memory = malloc(arena.size);
-	b->all = calloc((size_t) b->count, sizeof(UsherMessage));
-	if (arena.memory == NULL || b->all == NULL)
-		die("messages", "no memory");
-	for (long i = 0; i < b->count; i++)
-		message_make(&b->messages, &b->all[i], i + 1, &arena);
+		return false;
+	return true;
 }
 
 static void
@@ -142,34 +91,24 @@ produce(Bench *b, const UsherMessage *m)
 int
 main(int argc, char **argv)
 {
-	Bench b = {.messages = {.topics = 1, .keys = 10000, .size = 150},
-			   .stream = "BENCH",
-			   .id = "native.1.",
-			   .window = 16384};
+	Bench b = {.stream = "BENCH", .id = "native.1.", .window = 16384};
 	jsPubOptions wait;
 	natsMsgList failed = {0};
-	double begun, seconds, cpu;
 
 	if (argc < 4)
 		die("usage", "nats_producer HOST:PORT TOPIC COUNT [name=value ...]");
-	b.messages.topic = argv[2];
-	b.count = atol(argv[3]);
-	for (int i = 4; i < argc; i++)
-		argument(&b, argv[i]);
-	make_messages(&b);
+	producer_arguments(&b.p, argc, argv, argument, &b);
+	producer_messages(&b.p);
 	connect_server(&b, argv[1]);
 	check("options", jsPubOptions_Init(&wait));
 	wait.MaxWait = COMPLETE_MS;
-	begun = now_seconds();
-	cpu = cpu_seconds();
-	for (long i = 0; i < b.count; i++)
-		produce(&b, &b.all[i]);
+	producer_begin(&b.p);
+	for (long i = 0; i < b.p.count; i++)
+		produce(&b, &b.p.all[i]);
 	check("acknowledgements", js_PublishAsyncComplete(b.js, &wait));
-	seconds = now_seconds() - begun;
 	if (js_PublishAsyncGetPendingList(&failed, b.js) == NATS_OK && failed.Count > 0)
 		die("acknowledgements", "some are missing");
-	printf("{\"messages\": %ld, \"seconds\": %.3f, \"per_second\": %.0f, \"cpu_seconds\": %.3f}\n",
-		   b.count, seconds, (double) b.count / seconds, cpu_seconds() - cpu);
+	producer_print(&b.p);
 	jsCtx_Destroy(b.js);
 	natsConnection_Destroy(b.connection);
 	return 0;

@@ -12,79 +12,27 @@
  *		cc -O2 -std=gnu11 -I extension -I bgworkers -I test/integration/src bench/src/redis_producer.c \
  *			extension/lib/cloudevents.c -lhiredis
  */
-#include "messages.h"
+#define PROGRAM "redis_producer"
+#include "producer.h"
 
 #include <hiredis/hiredis.h>
-#include <sys/resource.h>
-#include <time.h>
 
 typedef struct Bench
 {
+	Producer p;
 	redisContext *redis;
-	Messages messages;
-	long count, window, replies;
-	UsherMessage *all;
+	long window, replies;
 } Bench;
 
-static void __attribute__((noreturn)) die(const char *what, const char *why)
+static bool
+argument(void *bench, const char *name, const char *value)
 {
-	fprintf(stderr, "redis_producer: %s: %s\n", what, why);
-	exit(1);
-}
+	Bench *b = bench;
 
-static double
-now_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-/* What another user of the machine does not change. */
-static double
-cpu_seconds(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void
-argument(Bench *b, char *text)
-{
-	char *equals = strchr(text, '=');
-
-	if (equals == NULL)
-		die(text, "not name=value");
-	*equals++ = '\0';
-	if (strcmp(text, "keys") == 0)
-		b->messages.keys = atoi(equals);
-	else if (strcmp(text, "topics") == 0)
-		b->messages.topics = atoi(equals);
-	else if (strcmp(text, "tenant") == 0)
-		b->messages.tenant = equals;
-	else if (strcmp(text, "size") == 0)
-		b->messages.size = (size_t) atol(equals);
-	else if (strcmp(text, "window") == 0)
-		b->window = atol(equals);
-	else
-		die(text, "unknown");
-}
-
-static void
-make_messages(Bench *b)
-{
-	Arena arena = {.size = message_room(&b->messages) * (size_t) b->count};
-
-	arena.memory = malloc(arena.size);
-	b->all = calloc((size_t) b->count, sizeof(UsherMessage));
-	if (arena.memory == NULL || b->all == NULL)
-		die("messages", "no memory");
-	for (long i = 0; i < b->count; i++)
-		message_make(&b->messages, &b->all[i], i + 1, &arena);
+	if (strcmp(name, "window") != 0)
+		return false;
+	b->window = atol(value);
+	return true;
 }
 
 static void
@@ -137,33 +85,26 @@ take_replies(Bench *b, long until)
 int
 main(int argc, char **argv)
 {
-	Bench b = {.messages = {.topics = 1, .keys = 10000, .size = 150}, .window = 2000};
-	double begun, seconds, cpu;
+	Bench b = {.window = 2000};
 	char *colon;
 
 	if (argc < 4 || (colon = strrchr(argv[1], ':')) == NULL)
 		die("usage", "redis_producer HOST:PORT TOPIC COUNT [name=value ...]");
 	*colon = '\0';
-	b.messages.topic = argv[2];
-	b.count = atol(argv[3]);
-	for (int i = 4; i < argc; i++)
-		argument(&b, argv[i]);
-	make_messages(&b);
+	producer_arguments(&b.p, argc, argv, argument, &b);
+	producer_messages(&b.p);
 	b.redis = redisConnect(argv[1], atoi(colon + 1));
 	if (b.redis == NULL || b.redis->err)
 		die("connect", b.redis ? b.redis->errstr : "no memory");
-	begun = now_seconds();
-	cpu = cpu_seconds();
-	for (long i = 0; i < b.count; i++)
+	producer_begin(&b.p);
+	for (long i = 0; i < b.p.count; i++)
 	{
-		produce(&b, &b.all[i]);
+		produce(&b, &b.p.all[i]);
 		if (i + 1 - b.replies >= b.window)
 			take_replies(&b, b.replies + b.window / 2);
 	}
-	take_replies(&b, b.count);
-	seconds = now_seconds() - begun;
-	printf("{\"messages\": %ld, \"seconds\": %.3f, \"per_second\": %.0f, \"cpu_seconds\": %.3f}\n",
-		   b.count, seconds, (double) b.count / seconds, cpu_seconds() - cpu);
+	take_replies(&b, b.p.count);
+	producer_print(&b.p);
 	redisFree(b.redis);
 	return 0;
 }

@@ -7,12 +7,12 @@ import collections
 import json
 import os
 import re
-import socket
 import subprocess
 import urllib.parse
 
 import proxy
-from lib import ROOT, Failure, ensure, free_port
+from lib import ROOT, Failure, ensure
+from ports import free_port, free_ports
 
 TAG = re.compile(r'"tag": ?(\d+)')
 PAGE = 5000
@@ -99,18 +99,7 @@ class Kafka(Broker):
 
     def choose_port(self):
         """Free, as are the two behind it: the controller's, and that of the readers."""
-        for port in range(22092, 32000, 7):
-            probes = [socket.socket() for _ in range(3)]
-            try:
-                for number, probe in enumerate(probes):
-                    probe.bind(("127.0.0.1", port + number))
-                return port
-            except OSError:
-                continue
-            finally:
-                for probe in probes:
-                    probe.close()
-        raise Failure("no free ports")
+        return free_ports(3)
 
     def conf(self):
         """The listener that clients begin with tells them to go on through the proxy."""

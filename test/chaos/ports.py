@@ -1,4 +1,5 @@
-# test/chaos/ports.py: ports for the servers of tests.
+# test/chaos/ports.py: ports for the servers of tests and benchmarks.
+import contextlib
 import random
 import socket
 
@@ -11,13 +12,19 @@ def ephemeral_from():
         return int(file.read().split()[0])
 
 
-def free_port():
-    """A port that stays free while its server is down: an outgoing connection, or one to itself, cannot be given it."""
-    for port in random.sample(range(LOWEST, min(HIGHEST, ephemeral_from())), 100):
-        with socket.socket() as probe:
+def free_ports(count):
+    """Ports in a row; the first of them. They stay free while their server is down: no outgoing connection, or one to itself, can
+    be given them."""
+    for first in random.sample(range(LOWEST, min(HIGHEST, ephemeral_from()) - count), 100):
+        with contextlib.ExitStack() as probes:
             try:
-                probe.bind(("127.0.0.1", port))
-                return port
+                for port in range(first, first + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                return first
             except OSError:
                 continue
     raise OSError("no port is free")
+
+
+def free_port():
+    return free_ports(1)

@@ -7,13 +7,16 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
+
+from ports import free_ports     # noqa: E402
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
 SERVER = os.path.join(ROOT, "scripts", "servers", "kafka")
@@ -48,25 +51,7 @@ def wait_until(condition, seconds, what):
         time.sleep(0.01)
 
 
-def ports():
-    """Three free ports, the second behind the first."""
-    for first in range(21092, 32000, 7):
-        held = []
-        try:
-            for port in (first, first + 1, first + 2):
-                probe = socket.socket()
-                held.append(probe)
-                probe.bind(("127.0.0.1", port))
-            return held[0].getsockname()[1]
-        except OSError:
-            continue
-        finally:
-            for probe in held:
-                probe.close()
-    raise Failure("no free ports")
-
-
-PORT = ports()
+PORT = free_ports(3)        # of clients, of the controller, of clients with a password
 BROKER = "127.0.0.1:%d" % PORT
 ENV = dict(os.environ, KAFKA_PORT=str(PORT), KAFKA_DIR=os.path.join(WORK, "broker"), KAFKA_CONF=os.path.join(WORK, "extra.conf"))
 SINK_IDS = iter(range(1, 1000))
@@ -89,8 +74,8 @@ def topic(name, *config):
 
 
 def build():
-    sources = [os.path.join(ROOT, "test/integration/src/sink_drive.c"), os.path.join(ROOT, "bgworkers/sinks/sink.c"),
-               os.path.join(ROOT, "extension/lib/cloudevents.c")]
+    sources = [os.path.join(ROOT, name) for name in ("test/integration/src/sink_drive.c", "test/integration/src/drive_verify.c",
+                                                     "bgworkers/sinks/sink.c", "extension/lib/cloudevents.c")]
     sinks = os.path.join(ROOT, "bgworkers/sinks")
     sources += [os.path.join(sinks, name) for name in sorted(os.listdir(sinks)) if name.startswith("kafka") and name.endswith(".c")]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",

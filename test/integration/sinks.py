@@ -66,7 +66,7 @@ def build(kinds, libraries):
     subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter",
                     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer",
                     "-I", os.path.join(ROOT, "extension"), "-I", os.path.join(ROOT, "bgworkers"), "-o", program,
-                    os.path.join(ROOT, "test/integration/src/sink_drive.c")] + sources +
+                    *(os.path.join(ROOT, "test/integration/src", name) for name in ("sink_drive.c", "drive_verify.c"))] + sources +
                    ["-l" + library for library in libraries], check=True)
     return program
 

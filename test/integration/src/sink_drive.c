@@ -19,7 +19,7 @@
  * Prints one JSON object.  Exit status: 0 all acknowledged (or rejected), 1 not.
  * Kinds that are not linked in are not known.
  */
-#include "messages.h"
+#include "drive.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,12 +82,6 @@ typedef struct Driver
 
 static volatile sig_atomic_t stop;
 
-static void __attribute__((noreturn)) die(const char *text, const char *detail)
-{
-	fprintf(stderr, "sink_drive: %s%s\n", text, detail);
-	exit(2);
-}
-
 static double
 seconds_since(const struct timespec *then)
 {
@@ -105,26 +99,6 @@ cpu_seconds(void)
 	getrusage(RUSAGE_SELF, &usage);
 	return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
 		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static char *
-json_string(const char *text)
-{
-	char *out = malloc(strlen(text) * 6 + 3), *at = out;
-
-	*at++ = '"';
-	for (; *text != '\0'; text++)
-	{
-		if (*text == '"' || *text == '\\')
-			*at++ = '\\', *at++ = *text;
-		else if ((unsigned char) *text < 0x20)
-			at += sprintf(at, "\\u%04x", (unsigned) *text);
-		else
-			*at++ = *text;
-	}
-	*at++ = '"';
-	*at = '\0';
-	return out;
 }
 
 /* ---- batches ---- */
@@ -161,7 +135,7 @@ special_apply(Driver *d, UsherMessage *m)
 			m->body_len = 0;
 		}
 		else
-			die("unknown special ", what);
+			drive_die("unknown special ", what);
 	}
 }
 
@@ -176,7 +150,7 @@ batch_make(Driver *d)
 	batch->arena.size = message_room(&d->messages) * (size_t) n;
 	batch->arena.memory = malloc(batch->arena.size);
 	if (batch->arena.memory == NULL)
-		die("no memory", "");
+		drive_die("no memory", "");
 	batch->b.count = batch->b.pending = n;
 	for (int i = 0; i < n; i++)
 	{
@@ -240,21 +214,21 @@ cursor_write(Driver *d, int64_t position)
 	fd = open(name, O_CREAT | O_WRONLY | O_TRUNC, 0644);
 	if (fd < 0 || write(fd, text, (size_t) len) != len || close(fd) != 0 ||
 		rename(name, d->cursor_file) != 0)
-		die("cannot write ", d->cursor_file);
+		drive_die("cannot write ", d->cursor_file);
 }
 
 static void
 note_rejected(Driver *d, const UsherMessage *m)
 {
-	char *code = json_string(m->error_code ? m->error_code : ""),
-		 *text = json_string(m->error_text ? m->error_text : "");
+	char *code = drive_json_string(m->error_code ? m->error_code : ""),
+		 *text = drive_json_string(m->error_text ? m->error_text : "");
 
 	d->rejected++;
 	if (d->nlines < LINES_MAX &&
 		asprintf(&d->lines[d->nlines++],
 				 "{\"position\": %lld, \"partition\": %d, \"code\": %s, \"text\": %s}",
 				 (long long) m->position, m->partition, code, text) < 0)
-		die("no memory", "");
+		drive_die("no memory", "");
 	free(code);
 	free(text);
 }
@@ -276,7 +250,7 @@ retire(Driver *d)
 			if (batch->b.messages[i].state == MESSAGE_REJECTED)
 				note_rejected(d, &batch->b.messages[i]);
 			else if (batch->b.messages[i].state != MESSAGE_DONE)
-				die("a message of an acknowledged batch is pending", "");
+				drive_die("a message of an acknowledged batch is pending", "");
 		}
 		d->done += batch->b.count - batch->b.rejected;
 		d->in_flight -= batch->b.count;
@@ -318,12 +292,13 @@ close_sink(Driver *d)
 static bool
 lost(Driver *d, UsherSinkResult result)
 {
-	char *code = json_string(d->sink->error_code), *text = json_string(d->sink->error_text);
+	char *code = drive_json_string(d->sink->error_code),
+		 *text = drive_json_string(d->sink->error_text);
 
 	if (d->losses < LINES_MAX &&
 		asprintf(&d->loss_lines[d->losses], "{\"blocked\": %s, \"code\": %s, \"text\": %s}",
 				 result == SINK_BLOCKED ? "true" : "false", code, text) < 0)
-		die("no memory", "");
+		drive_die("no memory", "");
 	d->losses++;
 	free(code);
 	free(text);
@@ -331,7 +306,7 @@ lost(Driver *d, UsherSinkResult result)
 	if (result == SINK_BLOCKED || d->losses > d->reopen)
 		return false;
 	if (d->prepared != NULL)
-		die("messages that were made before cannot be sent again", "");
+		drive_die("messages that were made before cannot be sent again", "");
 	usleep(200000);
 	return true;
 }
@@ -440,95 +415,6 @@ run(Driver *d)
 	return true;
 }
 
-/* ---- verify ---- */
-
-typedef struct Seen
-{
-	unsigned char *count; /* by position */
-	int64_t *newest; /* by key number: the last position that was seen for the first time */
-	int64_t messages, replays, out_of_order, oldest_max;
-	Driver *d;
-} Seen;
-
-static bool
-seen(UsherVerifier *v, const char *topic, int partition, const char *key, size_t key_len,
-	 int64_t position, bool replay)
-{
-	Seen *s = v->arg;
-	int number = message_key_number(&s->d->messages, position);
-
-	(void) topic, (void) partition, (void) key, (void) key_len;
-	s->messages++;
-	if (replay)
-	{
-		s->replays++;
-		return true;
-	}
-	if (s->count[position - v->from]++ == 0)
-	{
-		if (position < s->newest[number])
-			s->out_of_order++;
-		s->newest[number] = position;
-	}
-	return true;
-}
-
-static void
-oldest(UsherVerifier *v, const char *topic, int partition, int64_t position)
-{
-	Seen *s = v->arg;
-
-	(void) topic, (void) partition;
-	if (position > s->oldest_max)
-		s->oldest_max = position;
-}
-
-static int
-verify(Driver *d, const char *range, int64_t since_ms)
-{
-	Seen s = {.d = d};
-	UsherVerifier v = {.since_ms = since_ms, .timeout_ms = 10000, .seen = seen, .oldest = oldest};
-	char error[400] = "", *text;
-	int64_t missing = 0, duplicates = 0;
-	long long from, to;
-	bool ok;
-
-	if (sscanf(range, "%lld:%lld", &from, &to) != 2 || d->ops->verify == NULL)
-		die("cannot verify ", range);
-	v.from = from;
-	v.to = to;
-	v.arg = &s;
-	v.ntopics = d->messages.topics;
-	v.topics = calloc((size_t) v.ntopics, sizeof(char *));
-	for (int i = 0; i < v.ntopics; i++)
-		if (v.ntopics == 1)
-			v.topics[i] = d->messages.topic;
-		else if (asprintf((char **) &v.topics[i], "%s-%d", d->messages.topic, i) < 0)
-			die("no memory", "");
-	s.count = calloc((size_t) (to - from + 1), 1);
-	s.newest = calloc((size_t) d->messages.keys, sizeof(int64_t));
-	ok = d->ops->verify(&d->context, &v, error, sizeof(error));
-	for (int64_t i = 0; i <= to - from; i++)
-	{
-		missing += s.count[i] == 0;
-		duplicates += s.count[i] > 1;
-	}
-	text = json_string(error);
-	printf(
-		"{\"ok\": %s, \"error\": %s, \"messages\": %lld, \"missing\": %lld, \"duplicates\": %lld, "
-		"\"out_of_order\": %lld, \"replays\": %lld, \"oldest\": %lld}\n",
-		ok ? "true" : "false", text, (long long) s.messages, (long long) missing,
-		(long long) duplicates, (long long) s.out_of_order, (long long) s.replays,
-		(long long) s.oldest_max);
-	for (int i = 0; i < v.ntopics && v.ntopics > 1; i++)
-		free((char *) v.topics[i]);
-	free(v.topics);
-	free(s.count);
-	free(s.newest);
-	free(text);
-	return ok ? 0 : 1;
-}
-
 /* ---- arguments, result ---- */
 
 static const UsherSinkOps *
@@ -539,7 +425,7 @@ find_kind(const char *kind)
 	for (int i = 0; i < 3; i++)
 		if (all[i] != NULL && strcmp(all[i]->kind, kind) == 0)
 			return all[i];
-	die("unknown kind ", kind);
+	drive_die("unknown kind ", kind);
 }
 
 static void
@@ -549,7 +435,7 @@ add_option(Driver *d, const char *argument)
 	UsherOption *option = &d->options[d->context.noptions++];
 
 	if (equals == NULL || d->context.noptions > OPTIONS_MAX)
-		die("not name=value: ", argument);
+		drive_die("not name=value: ", argument);
 	*equals = '\0';
 	slash = strchr(copy, '/');
 	if (slash != NULL)
@@ -567,7 +453,7 @@ add_special(Driver *d, const char *value)
 	const char *colon = strchr(value, ':');
 
 	if (colon == NULL || d->nspecials == SPECIALS_MAX)
-		die("not POSITION:what: ", value);
+		drive_die("not POSITION:what: ", value);
 	d->specials[d->nspecials].position = atoll(value);
 	d->specials[d->nspecials++].what = colon + 1;
 }
@@ -656,7 +542,7 @@ main(int argc, char **argv)
 	bool ok;
 
 	if (argc < 2)
-		die("usage: sink_drive KIND [name=value ...] [--option value ...]", "");
+		drive_die("usage: sink_drive KIND [name=value ...] [--option value ...]", "");
 	d.ops = find_kind(argv[1]);
 	d.context.options = d.options;
 	for (int i = 2; i < argc; i++)
@@ -667,7 +553,7 @@ main(int argc, char **argv)
 			continue;
 		}
 		if (i + 1 == argc)
-			die("no value for ", argv[i]);
+			drive_die("no value for ", argv[i]);
 		if (strcmp(argv[i], "--topic") == 0)
 			d.messages.topic = argv[i + 1];
 		else if (strcmp(argv[i], "--log-id") == 0)
@@ -681,11 +567,11 @@ main(int argc, char **argv)
 		else if (strcmp(argv[i], "--since-ms") == 0)
 			since_ms = atoll(argv[i + 1]);
 		else if (!set_number(&d, argv[i], argv[i + 1]))
-			die("unknown option ", argv[i]);
+			drive_die("unknown option ", argv[i]);
 		i++;
 	}
 	if (range != NULL)
-		return verify(&d, range, since_ms);
+		return drive_verify(d.ops, &d.context, &d.messages, range, since_ms);
 	if (d.cursor_file != NULL)
 	{
 		FILE *file = fopen(d.cursor_file, "r");
