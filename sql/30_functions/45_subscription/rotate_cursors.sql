@@ -6,24 +6,27 @@ SET lock_timeout = '50ms'
 AS $$
 BEGIN
     BEGIN
-        -- Most of it was carried over long ago: there is left what came late.
+        -- Most of it was carried over long ago: there is left what came late. Who polls reads both tables, so he is shut out
+        -- of this one only while it is truncated; whoever still had written to it is waited for before.
         IF old_table = 0 THEN
-            LOCK TABLE usher.subscription_cursors_a IN ACCESS EXCLUSIVE MODE;
+            LOCK TABLE usher.subscription_cursors_a IN SHARE MODE;
             INSERT INTO usher.subscription_cursors_b
                 SELECT n.* FROM (SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_a c
                                   JOIN usher.subscriptions s USING (subscription_id)
                                   ORDER BY c.subscription_id, c.partition, c.number DESC) n
                 WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_b o
                                   WHERE o.subscription_id = n.subscription_id AND o.partition = n.partition AND o.number >= n.number);
+            LOCK TABLE usher.subscription_cursors_a IN ACCESS EXCLUSIVE MODE;
             TRUNCATE usher.subscription_cursors_a;
         ELSE
-            LOCK TABLE usher.subscription_cursors_b IN ACCESS EXCLUSIVE MODE;
+            LOCK TABLE usher.subscription_cursors_b IN SHARE MODE;
             INSERT INTO usher.subscription_cursors_a
                 SELECT n.* FROM (SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_b c
                                   JOIN usher.subscriptions s USING (subscription_id)
                                   ORDER BY c.subscription_id, c.partition, c.number DESC) n
                 WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_a o
                                   WHERE o.subscription_id = n.subscription_id AND o.partition = n.partition AND o.number >= n.number);
+            LOCK TABLE usher.subscription_cursors_b IN ACCESS EXCLUSIVE MODE;
             TRUNCATE usher.subscription_cursors_b;
         END IF;
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
