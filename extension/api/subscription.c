@@ -357,12 +357,12 @@ usher_wake_subscription(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* (subscription_id, lease, partition) */
+/* (subscription_id, lease, partition): of another tenant's subscription it is not. */
 PG_FUNCTION_INFO_V1(usher_lease_held);
 Datum
 usher_lease_held(PG_FUNCTION_ARGS)
 {
-	UsherSubscription s = {.id = PG_GETARG_INT32(0)};
+	UsherSubscription s = {.id = PG_GETARG_INT32(0), .tenant_id = usher_current_tenant_id()};
 	int64 lease, upto;
 
 	PG_RETURN_BOOL(usher_lease_of(&s, PG_GETARG_INT32(2), &lease, &upto) &&

@@ -13,62 +13,13 @@
  *
  * lease_lock is held for short looks; waiter_lock may be taken under it.
  */
-#include "subscription/subscription.h"
+#include "subscription/lease.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
-#include "utils/hsearch.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
-typedef struct LeaseKey
-{
-	Oid dboid;
-	int32 subscription_id;
-	int32 partition;
-} LeaseKey;
-
-typedef struct Lease
-{
-	LeaseKey key;
-	uint32 procno; /* of the session that holds it; USHER_NO_PROC: a named member does */
-	int64 lease; /* 0: given back */
-	uint64 member;
-	int partitions; /* that were taken under this lease; fewer are left: it is lost */
-	bool parked; /* something of parked keys may be under it */
-	int64 from, upto;
-	TimestampTz until; /* DT_NOEND: as long as the session */
-	TimestampTz taken_at;
-	UsherKinds kinds; /* delivered, and neither acknowledged nor failed */
-} Lease;
-
-/* What happens to a lease when this transaction ends. */
-typedef struct Change
-{
-	SubTransactionId subid;
-	int32 subscription_id;
-	int npartitions; /* that it may be of */
-	int64 lease;
-	enum
-	{
-		TAKEN,
-		ENDED,
-		MOVED,
-		FAILED, /* an event of it */
-		WAKE
-	} kind;
-	int64 upto; /* of a moved one */
-	int partition, series; /* of a failed event */
-	UsherOutcome outcome;
-} Change;
-
-static HTAB *leases;
-static Change *changes;
-static int nchanges, changes_size;
-static int
-	nwakes; /* the first of the changes, once these are done: whose pollers are to be woken */
+HTAB *usher_lease_table;
 static bool exit_registered;
 
 Size
@@ -82,8 +33,8 @@ usher_leases_init(void)
 {
 	HASHCTL lease = {.keysize = sizeof(LeaseKey), .entrysize = sizeof(Lease)};
 
-	leases = ShmemInitHash("pg_usher leases", usher_max_leases, usher_max_leases, &lease,
-						   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	usher_lease_table = ShmemInitHash("pg_usher leases", usher_max_leases, usher_max_leases, &lease,
+									  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	usher_members_init();
 }
 
@@ -106,28 +57,18 @@ usher_lease_next_above(int64 number)
 
 /* ---- leases ---- */
 
-static Lease *
-find_lease(const UsherSubscription *subscription, int partition)
+Lease *
+usher_lease_entry(int32 subscription_id, int partition)
 {
-	LeaseKey key = {MyDatabaseId, subscription->id, partition};
+	LeaseKey key = {MyDatabaseId, subscription_id, partition};
 
-	return hash_search(leases, &key, HASH_FIND, NULL);
-}
-
-/* Was it given back by this transaction, as far as it is concerned? */
-static bool
-ended_here(int64 lease)
-{
-	for (int i = 0; i < nchanges; i++)
-		if (changes[i].kind == ENDED && changes[i].lease == lease)
-			return true;
-	return false;
+	return hash_search(usher_lease_table, &key, HASH_FIND, NULL);
 }
 
 static bool
 is_free(const Lease *l)
 {
-	return l == NULL || l->lease == 0 || ended_here(l->lease) ||
+	return l == NULL || l->lease == 0 || usher_lease_ended_here(l->lease) ||
 		   (!TIMESTAMP_IS_NOEND(l->until) && l->until < GetCurrentTimestamp());
 }
 
@@ -153,7 +94,7 @@ usher_leases_free(const UsherSubscription *subscription, uint64 member, int *par
 	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
 	for (int p = 0; p < subscription->partitions; p++)
 	{
-		const Lease *l = find_lease(subscription, p);
+		const Lease *l = usher_lease_entry(subscription->id, p);
 
 		if (is_free(l) || (member != 0 && l->member == member))
 			partitions[n++] = p;
@@ -165,24 +106,6 @@ usher_leases_free(const UsherSubscription *subscription, uint64 member, int *par
 }
 
 static void
-wake_pollers(int32 subscription_id)
-{
-	UsherShared *s = usher_shared;
-
-	if (pg_atomic_read_u32(&s->nwaiters) == 0)
-		return;
-	LWLockAcquire(s->waiter_lock, LW_SHARED);
-	for (uint32 i = 0; i < pg_atomic_read_u32(&s->nwaiters); i++)
-	{
-		UsherSlot *waiter = &s->slots[s->waiters[i]];
-
-		if (waiter->subscription_id == subscription_id && waiter->db->dboid == MyDatabaseId)
-			usher_poke_proc(s->waiters[i]);
-	}
-	LWLockRelease(s->waiter_lock);
-}
-
-static void
 leases_exit(int code, Datum arg)
 {
 	HASH_SEQ_STATUS scan;
@@ -190,14 +113,14 @@ leases_exit(int code, Datum arg)
 
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	usher_member_forget(usher_member_id(NULL));
-	hash_seq_init(&scan, leases);
+	hash_seq_init(&scan, usher_lease_table);
 	while ((l = hash_seq_search(&scan)) != NULL)
 		if (l->procno == (uint32) usher_my_procno() && usher_member_is_session(l->member))
 		{
 			int32 subscription_id = l->key.subscription_id;
 
-			hash_search(leases, &l->key, HASH_REMOVE, NULL);
-			wake_pollers(subscription_id);
+			hash_search(usher_lease_table, &l->key, HASH_REMOVE, NULL);
+			usher_pollers_wake(subscription_id);
 		}
 	LWLockRelease(usher_shared->lease_lock);
 }
@@ -211,47 +134,86 @@ usher_lease_exit_register(void)
 	exit_registered = true;
 }
 
-static Change *
-note(const UsherSubscription *subscription, int64 lease, int kind, int64 upto)
-{
-	if (nchanges == changes_size)
-	{
-		changes_size = Max(16, changes_size * 2);
-		changes = changes ? repalloc(changes, changes_size * sizeof(Change))
-						  : MemoryContextAlloc(TopMemoryContext, changes_size * sizeof(Change));
-	}
-	changes[nchanges].subid = GetCurrentSubTransactionId();
-	changes[nchanges].subscription_id = subscription->id;
-	changes[nchanges].npartitions = subscription->partitions;
-	changes[nchanges].lease = lease;
-	changes[nchanges].kind = kind;
-	changes[nchanges].upto = upto;
-	return &changes[nchanges++];
-}
-
 /* Entries whose time is over make room for others.  Call with the lock held. */
 static void
-remove_free(void)
+remove_expired(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	HASH_SEQ_STATUS scan;
 	Lease *l;
 
-	hash_seq_init(&scan, leases);
+	hash_seq_init(&scan, usher_lease_table);
 	while ((l = hash_seq_search(&scan)) != NULL)
-		if (is_free(l))
-			hash_search(leases, &l->key, HASH_REMOVE, NULL);
+		if (!TIMESTAMP_IS_NOEND(l->until) && l->until < now)
+			hash_search(usher_lease_table, &l->key, HASH_REMOVE, NULL);
+}
+
+static int
+compare_tenants(const void *a, const void *b)
+{
+	uint64 x = *(const uint64 *) a, y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* How many leases a tenant has, and how many tenants there are, itself included.  Call with the lock held. */
+static int
+leases_of_tenant(const UsherSubscription *subscription, int *tenants)
+{
+	uint64 me = (uint64) MyDatabaseId << 32 | (uint32) subscription->tenant_id;
+	uint64 *list = palloc((hash_get_num_entries(usher_lease_table) + 1) * sizeof(uint64));
+	int n = 0, mine = 0;
+	HASH_SEQ_STATUS scan;
+	Lease *l;
+
+	hash_seq_init(&scan, usher_lease_table);
+	while ((l = hash_seq_search(&scan)) != NULL)
+	{
+		list[n] = (uint64) l->key.dboid << 32 | (uint32) l->tenant_id;
+		mine += list[n++] == me;
+	}
+	list[n++] = me;
+	qsort(list, n, sizeof(uint64), compare_tenants);
+	*tenants = 1;
+	for (int i = 1; i < n; i++)
+		*tenants += list[i] != list[i - 1];
+	pfree(list);
+	return mine;
+}
+
+/*
+ * So that no tenant starves the others, the last eighth of the table is for
+ * those who have less than an equal part of it.  Call with the lock held.
+ */
+static void
+check_share(const UsherSubscription *subscription, int n)
+{
+	int limit = usher_max_leases - usher_max_leases / 8, mine, tenants;
+
+	if (hash_get_num_entries(usher_lease_table) + n <= limit)
+		return;
+	remove_expired();
+	if (hash_get_num_entries(usher_lease_table) + n <= limit)
+		return;
+	mine = leases_of_tenant(subscription, &tenants);
+	if (mine + n > usher_max_leases / (tenants + 1))
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many partitions are leased: %d, %d of them by this tenant",
+							   (int) hash_get_num_entries(usher_lease_table), mine),
+						errdetail("The rest of usher.max_leases (%d) is for other tenants.",
+								  usher_max_leases),
+						errhint("Acknowledge what was delivered, or raise usher.max_leases and "
+								"restart the server.")));
 }
 
 static void
 take(const UsherSubscription *subscription, const UsherLeased *leased, const Lease *template)
 {
 	LeaseKey key = {MyDatabaseId, subscription->id, leased->partition};
-	Lease *l = find_lease(subscription, leased->partition);
+	Lease *l = usher_lease_entry(subscription->id, leased->partition);
 
 	Ensure(is_free(l), "a partition is leased twice");
-	if (l == NULL && hash_get_num_entries(leases) >= usher_max_leases)
-		remove_free();
-	l = hash_search(leases, &key, HASH_ENTER_NULL, NULL);
+	l = hash_search(usher_lease_table, &key, HASH_ENTER_NULL, NULL);
 	if (l == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("more than %d partitions are leased", usher_max_leases),
@@ -270,6 +232,7 @@ usher_lease_take(const UsherSubscription *subscription, int64 lease, uint64 memb
 {
 	Lease template = {
 		.procno = usher_member_is_session(member) ? (uint32) usher_my_procno() : USHER_NO_PROC,
+		.tenant_id = subscription->tenant_id,
 		.lease = lease,
 		.member = member,
 		.partitions = n,
@@ -281,23 +244,13 @@ usher_lease_take(const UsherSubscription *subscription, int64 lease, uint64 memb
 	};
 
 	usher_lease_exit_register();
-	(void) note(subscription, lease, TAKEN, 0); /* first: an error gives back what was taken */
+	usher_lease_given_back_at_abort(subscription,
+									lease); /* first: an error gives back what was taken */
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
+	check_share(subscription, n);
 	for (int i = 0; i < n; i++)
 		take(subscription, &leased[i], &template);
 	LWLockRelease(usher_shared->lease_lock);
-}
-
-/* Up to where this transaction acknowledged a part of it. */
-static int64
-moved_here(int64 lease)
-{
-	int64 upto = 0;
-
-	for (int i = 0; i < nchanges; i++)
-		if (changes[i].kind == MOVED && changes[i].lease == lease)
-			upto = Max(upto, changes[i].upto);
-	return upto;
 }
 
 /* The partitions of a lease that is held, all of them; 0: it is lost. */
@@ -305,14 +258,14 @@ int
 usher_lease_partitions(const UsherSubscription *subscription, int64 lease, UsherLeased *leased,
 					   bool *parked)
 {
-	int64 moved = moved_here(lease);
+	int64 moved = usher_lease_moved_here(lease);
 	int n = 0, taken = 0;
 
 	*parked = false;
 	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
 	for (int p = 0; p < subscription->partitions; p++)
 	{
-		Lease *l = find_lease(subscription, p);
+		Lease *l = usher_lease_entry(subscription->id, p);
 
 		if (l != NULL && l->lease == lease && !is_free(l))
 		{
@@ -335,7 +288,7 @@ usher_lease_has_parked(const UsherSubscription *subscription, int64 lease)
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	for (int p = 0; p < subscription->partitions; p++)
 	{
-		Lease *l = find_lease(subscription, p);
+		Lease *l = usher_lease_entry(subscription->id, p);
 
 		if (l != NULL && l->lease == lease)
 			l->parked = true;
@@ -351,8 +304,8 @@ usher_lease_of(const UsherSubscription *subscription, int partition, int64 *leas
 	bool held;
 
 	LWLockAcquire(usher_shared->lease_lock, LW_SHARED);
-	l = find_lease(subscription, partition);
-	held = !is_free(l);
+	l = usher_lease_entry(subscription->id, partition);
+	held = !is_free(l) && l->tenant_id == subscription->tenant_id;
 	*lease = held ? l->lease : 0;
 	*upto = held ? l->upto : 0;
 	LWLockRelease(usher_shared->lease_lock);
@@ -369,7 +322,7 @@ usher_lease_extend(const UsherSubscription *subscription, int64 lease, int64 ms)
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	for (int p = 0; p < subscription->partitions; p++)
 	{
-		Lease *l = find_lease(subscription, p);
+		Lease *l = usher_lease_entry(subscription->id, p);
 
 		if (l == NULL || l->lease != lease || is_free(l))
 			continue;
@@ -379,37 +332,6 @@ usher_lease_extend(const UsherSubscription *subscription, int64 lease, int64 ms)
 	}
 	LWLockRelease(usher_shared->lease_lock);
 	return held;
-}
-
-void
-usher_lease_end_at_commit(const UsherSubscription *subscription, int64 lease)
-{
-	(void) note(subscription, lease, ENDED, 0);
-}
-
-void
-usher_lease_move_at_commit(const UsherSubscription *subscription, int64 lease, int64 upto)
-{
-	(void) note(subscription, lease, MOVED, upto);
-}
-
-/* For the counters alone. */
-void
-usher_lease_failed_at_commit(const UsherSubscription *subscription, int64 lease, int partition,
-							 int series, UsherOutcome outcome)
-{
-	Change *change = note(subscription, lease, FAILED, 0);
-
-	change->partition = partition;
-	change->series = series;
-	change->outcome = outcome;
-}
-
-/* A seek, or what was paused goes on: who waits looks again. */
-void
-usher_pollers_wake_at_commit(const UsherSubscription *subscription)
-{
-	(void) note(subscription, 0, WAKE, 0);
 }
 
 /*
@@ -424,11 +346,11 @@ usher_leases_give_up(const UsherSubscription *subscription, uint64 member)
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
 	for (int p = 0; p < subscription->partitions; p++)
 	{
-		Lease *l = find_lease(subscription, p);
+		Lease *l = usher_lease_entry(subscription->id, p);
 
-		if (l == NULL || l->member != member || ended_here(l->lease))
+		if (l == NULL || l->member != member || usher_lease_ended_here(l->lease))
 			continue;
-		hash_search(leases, &l->key, HASH_REMOVE, NULL);
+		hash_search(usher_lease_table, &l->key, HASH_REMOVE, NULL);
 		any = true;
 	}
 	LWLockRelease(usher_shared->lease_lock);
@@ -444,154 +366,9 @@ usher_leases_revoke(int32 subscription_id)
 	Lease *l;
 
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	hash_seq_init(&scan, leases);
+	hash_seq_init(&scan, usher_lease_table);
 	while ((l = hash_seq_search(&scan)) != NULL)
 		if (l->key.dboid == MyDatabaseId && l->key.subscription_id == subscription_id)
-			hash_search(leases, &l->key, HASH_REMOVE, NULL);
+			hash_search(usher_lease_table, &l->key, HASH_REMOVE, NULL);
 	LWLockRelease(usher_shared->lease_lock);
-}
-
-/* ---- the end of a transaction ---- */
-
-static Lease *
-changed_lease(const Change *change, int partition)
-{
-	UsherSubscription subscription = {.id = change->subscription_id};
-	Lease *l = find_lease(&subscription, partition);
-
-	return l != NULL && l->lease == change->lease ? l : NULL;
-}
-
-/* What the lease delivered and did not fail is done; each event has taken its share of the time.  With the lock held. */
-static void
-count_completed(const Change *change)
-{
-	int64 events = 0, each_us = 0;
-
-	for (int pass = 0; pass < 2; pass++)
-		for (int p = 0; p < change->npartitions; p++)
-		{
-			Lease *l = changed_lease(change, p);
-
-			for (int i = 0; l != NULL && i < l->kinds.n; i++)
-				if (pass == 0)
-				{
-					events += l->kinds.list[i].events;
-					each_us = GetCurrentTimestamp() - l->taken_at;
-				}
-				else if (l->kinds.list[i].events > 0)
-					usher_series_processed(l->kinds.list[i].series, OUTCOME_COMPLETED,
-										   l->kinds.list[i].events,
-										   Max(each_us, 0) / Max(events, 1));
-		}
-}
-
-/* One of the events that the lease delivered failed. */
-static void
-count_failed(const Change *change)
-{
-	Lease *l = changed_lease(change, change->partition);
-
-	usher_series_processed(change->series, change->outcome, 1, -1);
-	for (int i = 0; l != NULL && i < l->kinds.n; i++)
-		if (l->kinds.list[i].events > 0 &&
-			(l->kinds.list[i].series == change->series || i == USHER_KINDS_MAX - 1))
-		{
-			l->kinds.list[i].events--;
-			break;
-		}
-}
-
-/* Returns whether partitions came free. */
-static bool
-apply(const Change *change)
-{
-	bool any = false;
-
-	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	if (change->kind == FAILED)
-		count_failed(change);
-	if (change->kind == ENDED)
-		count_completed(change);
-	for (int p = 0; p < change->npartitions && change->kind != FAILED; p++)
-	{
-		Lease *l = changed_lease(change, p);
-
-		if (l == NULL)
-			continue;
-		if (change->kind == MOVED)
-			l->from = Max(l->from, change->upto);
-		else
-		{
-			hash_search(leases, &l->key, HASH_REMOVE, NULL);
-			any = true;
-		}
-	}
-	LWLockRelease(usher_shared->lease_lock);
-	return any;
-}
-
-/* Allocates and raises nothing.  The transaction's locks are still held: nobody is woken yet. */
-static void
-xact_callback(XactEvent event, void *arg)
-{
-	bool committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
-
-	if (nchanges == 0 || !(committed || event == XACT_EVENT_ABORT))
-		return;
-	nwakes = 0;
-	for (int i = 0; i < nchanges; i++)
-	{
-		Change change = changes[i];
-		bool wake = change.kind == WAKE;
-
-		if (!wake && committed == (change.kind != TAKEN))
-			wake = apply(&change);
-		if (wake && (nwakes == 0 || changes[nwakes - 1].subscription_id != change.subscription_id))
-			changes[nwakes++] = change;
-	}
-	nchanges = 0;
-}
-
-static void
-release_callback(ResourceReleasePhase phase, bool committed, bool top_level, void *arg)
-{
-	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !top_level)
-		return;
-	for (int i = 0; i < nwakes; i++)
-		wake_pollers(changes[i].subscription_id);
-	nwakes = 0;
-}
-
-static void
-subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	int kept = 0;
-
-	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	for (int i = 0; i < nchanges; i++)
-	{
-		Change *c = &changes[i];
-
-		if (c->subid == mine && event == SUBXACT_EVENT_ABORT_SUB)
-		{
-			if (c->kind == TAKEN && apply(c))
-				c->kind = WAKE;
-			if (c->kind != WAKE)
-				continue;
-		}
-		if (c->subid == mine)
-			c->subid = parent;
-		changes[kept++] = *c;
-	}
-	nchanges = kept;
-}
-
-void
-usher_lease_callbacks(void)
-{
-	RegisterXactCallback(xact_callback, NULL);
-	RegisterSubXactCallback(subxact_callback, NULL);
-	RegisterResourceReleaseCallback(release_callback, NULL);
 }

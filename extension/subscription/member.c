@@ -25,6 +25,7 @@ typedef struct MembersKey
 typedef struct Members
 {
 	MembersKey key;
+	int32 tenant_id;
 	int n;
 	struct
 	{
@@ -81,32 +82,71 @@ usher_member_forget(uint64 member)
 				m->list[i--] = m->list[--m->n];
 }
 
-/* Room for another subscription: one that nobody polls any more. */
-static void
-members_make_room(TimestampTz now)
+/* When somebody polled it last. */
+static TimestampTz
+last_seen(const Members *m)
 {
-	HASH_SEQ_STATUS scan;
-	Members *m;
+	TimestampTz last = 0;
 
-	if (hash_get_num_entries(members) < SUBSCRIPTIONS_MAX)
-		return;
+	for (int i = 0; i < m->n; i++)
+		last = Max(last, m->list[i].seen);
+	return last;
+}
+
+static bool
+same_tenant(const Members *a, const Members *b)
+{
+	return a->key.dboid == b->key.dboid && a->tenant_id == b->tenant_id;
+}
+
+/* The tenant with the most entries has to give one to us, who have fewer: the one that was polled least recently. */
+static void
+members_take_from_most(Members **all, int n, const Members *mine)
+{
+	Members *victim = NULL;
+	int most = 1, ours = 0;
+
+	for (int i = 0; i < n; i++)
+		ours += same_tenant(all[i], mine);
+	for (int i = 0; i < n; i++)
+	{
+		int theirs = 0;
+
+		for (int j = 0; j < n; j++)
+			theirs += same_tenant(all[i], all[j]);
+		if (theirs <= ours + 1 || theirs < most)
+			continue;
+		if (theirs > most || victim == NULL || last_seen(all[i]) < last_seen(victim))
+			victim = all[i];
+		most = theirs;
+	}
+	if (victim != NULL)
+		hash_search(members, &victim->key, HASH_REMOVE, NULL);
+}
+
+/* Room for another subscription: one that nobody polls any more, or one of who has the most. */
+static void
+members_make_room(const Members *mine, TimestampTz now)
+{
+	Members *all[SUBSCRIPTIONS_MAX], *m;
+	HASH_SEQ_STATUS scan;
+	int n = 0;
+
 	hash_seq_init(&scan, members);
 	while ((m = hash_seq_search(&scan)) != NULL)
-	{
-		bool alive = false;
-
-		for (int i = 0; i < m->n; i++)
-			alive |= !TimestampDifferenceExceeds(m->list[i].seen, now, 60000);
-		if (!alive)
+		if (TimestampDifferenceExceeds(last_seen(m), now, 60000))
 			hash_search(members, &m->key, HASH_REMOVE, NULL);
-	}
+		else
+			all[n++] = m;
+	if (n == SUBSCRIPTIONS_MAX)
+		members_take_from_most(all, n, mine);
 }
 
 /* Note that the member polls; returns how many have polled within the time of a lease. */
 int
 usher_member_seen(const UsherSubscription *subscription, uint64 member)
 {
-	MembersKey key = {MyDatabaseId, subscription->id};
+	Members mine = {.key = {MyDatabaseId, subscription->id}, .tenant_id = subscription->tenant_id};
 	TimestampTz now = GetCurrentTimestamp();
 	bool known = false, found;
 	Members *m;
@@ -114,15 +154,21 @@ usher_member_seen(const UsherSubscription *subscription, uint64 member)
 
 	usher_lease_exit_register();
 	LWLockAcquire(usher_shared->lease_lock, LW_EXCLUSIVE);
-	members_make_room(now);
-	m = hash_search(members, &key, HASH_ENTER_NULL, &found);
+	m = hash_search(members, &mine.key, HASH_FIND, &found);
+	if (m == NULL && hash_get_num_entries(members) >= SUBSCRIPTIONS_MAX)
+		members_make_room(&mine, now);
+	if (m == NULL && hash_get_num_entries(members) < SUBSCRIPTIONS_MAX)
+		m = hash_search(members, &mine.key, HASH_ENTER_NULL, NULL);
 	if (m == NULL)
 	{
 		LWLockRelease(usher_shared->lease_lock);
 		return 1; /* too many subscriptions to share fairly */
 	}
 	if (!found)
+	{
+		m->tenant_id = mine.tenant_id;
 		m->n = 0;
+	}
 	for (int i = 0; i < m->n; i++)
 	{
 		if (m->list[i].id == member)

@@ -6,6 +6,7 @@
  *	  cursor.c        where its partitions are: insert-only tables
  *	  member.c        who polls: shared memory
  *	  lease.c         who has which partition: shared memory
+ *	  lease_end.c     what a transaction did to leases, at its end
  *	  owner.c         SQL as the owner of the tables
  *	  parked.c        keys that failed: which, and what is delivered of them
  *	  failure.c       an event fails: its key is parked, or it is a dead letter

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-# test/integration/subscriptions.py: subscriptions on a standby, and behind a failover.
+# test/integration/subscriptions.py: subscriptions on a standby, behind a failover, of several tenants, and while cursors are rotated.
 import os
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
 
@@ -46,5 +47,104 @@ def failover():
         primary.destroy()
 
 
+def polls(connection, subscription, tenant, acknowledge=False):
+    """How many events come; the error's code when it fails."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT set_config('usher.tenant', %s, false)", (tenant,))
+    try:
+        cursor.execute("SELECT lease FROM usher.poll(%s, 10000)", (subscription,))
+    except lib.psycopg2.Error as error:
+        return error.pgcode
+    leases = cursor.fetchall()
+    if acknowledge and leases:
+        cursor.execute("SELECT usher.ack(%s, %s)", (subscription, leases[0][0]))
+    return len(leases)
+
+
+def for_tenant(cluster, tenant, sql):
+    cluster.rows("SET usher.tenant = '%s'; %s" % (tenant, sql))
+
+
+APPEND = "SELECT count(usher.append('s-' || i, 't')) FROM generate_series(1, 64) i"
+
+
+def tenants():
+    """One tenant cannot take all leases, nor all places of members."""
+    cluster = lib.Cluster(lib.work_directory(), conf={"usher.max_leases": "64"}).initdb().start().create()
+    try:
+        cluster.rows("SELECT usher.create_tenant('greedy'), usher.create_tenant('meek')")
+        for_tenant(cluster, "greedy", "SELECT count(usher.subscribe('g' || i)) FROM generate_series(1, 8) i; " + APPEND)
+        for_tenant(cluster, "meek", "SELECT usher.subscribe('m'); " + APPEND)
+        greedy, meek, beside = [cluster.connect() for _ in range(3)]
+        found = [polls(greedy, "g%d" % i, "greedy") for i in range(1, 9)]
+        ensure(found == [64] * 7 + ["53400"], "one tenant polls 8 subscriptions of 8 partitions, with 64 leases: %s" % found)
+        ensure(polls(meek, "m", "meek") == 64, "no lease is left for another tenant")
+        held = "SELECT bool_or(usher.lease_held(%s, lease, 0)) FROM generate_series(%s - 100, %s + 100) lease"
+        cursor = meek.cursor()
+        cursor.execute("SELECT subscription_id FROM usher.subscriptions WHERE name = 'm'")
+        subscription = cursor.fetchone()[0]
+        cursor.execute("SELECT lease FROM usher.subscription_status WHERE partition = 0")
+        lease = cursor.fetchone()[0]
+        cursor.execute(held, (subscription, lease, lease))
+        ensure(cursor.fetchone()[0], "a lease is not held that is")
+        cursor.execute("SET usher.tenant = 'greedy'")
+        cursor.execute(held, (subscription, lease, lease))
+        ensure(not cursor.fetchone()[0], "a tenant is told of another one's lease")
+        greedy.close()
+        meek.close()
+        lib.wait_until(lambda: not cluster.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chaos' AND pid NOT IN"
+                                                 " (pg_backend_pid(), %s)", (beside.get_backend_pid(),)), 10, "the sessions to end")
+
+        # more subscriptions than there are places for members: those of another tenant share their partitions all the same
+        for_tenant(cluster, "greedy", "SELECT count(usher.subscribe('h' || i, partitions => 1)) FROM generate_series(1, 300) i")
+        for_tenant(cluster, "meek", "SELECT usher.seek_subscription('m', 0)")
+        greedy, meek = cluster.connect(), cluster.connect()
+        for i in range(1, 301):
+            polls(greedy, "h%d" % i, "greedy")
+        shares = []
+        for _ in range(2):
+            shares = [polls(meek, "m", "meek"), polls(beside, "m", "meek")]
+        ensure(0 < shares[0] < 64 and 0 < shares[1] < 64, "two members get %s of 64 events" % shares)
+    finally:
+        cluster.destroy()
+
+
+def rotation():
+    """Nobody waits for a table of cursors that is emptied while its rows are carried over."""
+    cluster = lib.Cluster(lib.work_directory()).initdb().start().create()
+    try:
+        cluster.rows("SELECT usher.subscribe('s'), usher.append('a-1', 't')")
+        ensure(take(cluster) == [1], "the first event")
+        holder, poller, rotator = [cluster.connect() for _ in range(3)]
+        # somebody has written to the table that is filled and not committed: it cannot be emptied, but can be read
+        cursor = holder.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT usher.subscribe('other')")
+        pid = rotator.get_backend_pid()
+        failed = []
+
+        def rotate():
+            rotator.cursor().execute("ALTER FUNCTION usher.rotate_cursors SET lock_timeout = '20s'")
+            rotator.cursor().execute("SELECT usher.rotate_cursors(0)")
+
+        thread = threading.Thread(target=rotate)
+        thread.start()
+        lib.wait_until(lambda: cluster.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", (pid,)),
+                       10, "the rotation to wait")
+        reader = poller.cursor()
+        reader.execute("SET statement_timeout = '5s'")
+        try:
+            reader.execute("SELECT count(*) FROM usher.subscription_status WHERE subscription = 's'")
+        except lib.psycopg2.Error as error:
+            failed.append(str(error))
+        cursor.execute("COMMIT")
+        thread.join()
+        ensure(not failed, "a reader waits for the rotation: %s" % failed)
+        ensure(cluster.value("SELECT count(*) FROM usher.subscription_cursors_a") == 0, "the table is not emptied")
+        ensure(cluster.value("SELECT min(position) FROM usher.subscription_status WHERE subscription = 's'") == 1, "a cursor is lost")
+    finally:
+        cluster.destroy()
+
+
 if __name__ == "__main__":
-    lib.main([("failover", failover)], 60)
+    lib.main([("failover", failover), ("tenants", tenants), ("rotation", rotation)], 100)
