@@ -63,7 +63,7 @@ body_string(Request *request, JsonValue value, Slice *text)
 	if (value.kind != JSON_STRING)
 		return false;
 	out = arena_alloc(&request->arena, value.text.len + 1);
-	*text = (Slice){out, json_string(value, out)};
+	*text = (Slice){out, json_unescape(value, out)};
 	return true;
 }
 

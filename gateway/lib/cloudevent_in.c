@@ -179,7 +179,7 @@ string_of(JsonValue value, Arena *arena)
 {
 	char *out = arena_alloc(arena, value.text.len + 1);
 
-	return (Slice){out, json_string(value, out)};
+	return (Slice){out, json_unescape(value, out)};
 }
 
 static const char *

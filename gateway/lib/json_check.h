@@ -76,8 +76,8 @@ typedef enum JsonMembers
 extern JsonMembers json_members(JsonValue object, const char *const *names, int count,
 								JsonValue *values, JsonValue *stranger);
 
-/* A string without quotes and escapes, as UTF-8.  out has room for text.len bytes; returns the length, no zero byte. */
-extern size_t json_string(JsonValue string, char *out);
+/* A string without quotes and escapes, as UTF-8 (jansson has a json_string of its own).  out has room for text.len bytes; returns the length, no zero byte. */
+extern size_t json_unescape(JsonValue string, char *out);
 /* Is it this string, whatever its escapes? */
 extern bool json_string_is(JsonValue string, const char *text);
 /* A number without fraction or exponent, within [min, max]. */

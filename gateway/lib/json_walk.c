@@ -231,7 +231,7 @@ next_character(const char **at, const char *end, char out[4])
 }
 
 size_t
-json_string(JsonValue string, char *out)
+json_unescape(JsonValue string, char *out)
 {
 	const char *at, *end;
 	size_t len = 0;

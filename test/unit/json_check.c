@@ -323,7 +323,7 @@ check_string(const char *text, const char *expected)
 {
 	JsonValue value = parsed(text);
 	char *out = malloc(value.text.len);
-	size_t len = json_string(value, out);
+	size_t len = json_unescape(value, out);
 
 	ok(len == strlen(expected) && memcmp(out, expected, len) == 0 &&
 		   json_string_is(value, expected) && !json_string_is(value, "other"),
