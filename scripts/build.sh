@@ -1,4 +1,4 @@
-# scripts/build.sh: builds the extension and installs it into a private tree.
+# scripts/build.sh: builds the extension and usherd, and installs them into a private tree.
 #
 # PostgreSQL finds its libraries and extensions relative to its own executable,
 # so a tree holds copies of the executables, symbolic links to everything else
@@ -45,6 +45,7 @@ build_mirror() {
 		"$pg_config" --version) | sha256sum)
 	if [ "$stamp" != "$(cat "$cache/stamp" 2>/dev/null)" ]; then
 		build_make clean >/dev/null 2>&1 || true
+		build_gateway clean >/dev/null 2>&1 || true
 		printf '%s\n' "$stamp" >"$cache/stamp"
 	fi
 }
@@ -53,9 +54,17 @@ build_make() {
 	make -C "$build_dir" --no-print-directory PG_CONFIG="$pg_config" COPT=-Werror "$@"
 }
 
+build_gateway() {
+	make -C "$build_dir/gateway" --no-print-directory PG_CONFIG="$pg_config" "$@"
+}
+
+build_all() {
+	build_make -j"$jobs" all && build_gateway -j"$jobs" all
+}
+
 build() {
 	build_mirror
-	quietly "$cache/build.log" build_make -j"$jobs" all || fail "the build failed ($cache/build.log)"
+	quietly "$cache/build.log" build_all || fail "the build failed ($cache/build.log)"
 }
 
 # tree_make TREE: copies and links the system's installation.
@@ -80,6 +89,8 @@ tree_install() {
 	tree_make "$1"
 	quietly "$cache/install.log" build_make install DESTDIR="$1" ||
 		fail "the installation failed ($cache/install.log)"
+	install -m 755 "$build_dir/gateway/usherd" "$1$pg_home/bin/usherd.new"
+	mv "$1$pg_home/bin/usherd.new" "$1$pg_home/bin/usherd"
 	build_unlock
 }
 

@@ -28,12 +28,13 @@ with socket.socket() as probe:
 PYTHON
 }
 
+# up_port_choose [PORT [FIRST [OTHER]]]: a free port from PORT on, or from FIRST when that is empty; not OTHER.
 up_port_choose() {
-	local port=${1:-$up_port_first} last
+	local port=${1:-${2:-$up_port_first}} last
 
 	[[ $port =~ ^[0-9]+$ ]] || fail "\"$port\" is not a port number"
 	for ((last = port + 100; port <= last; port++)); do
-		if up_port_free "$port"; then
+		if [ "$port" != "${3:-}" ] && up_port_free "$port"; then
 			printf '%s\n' "$port"
 			return
 		fi
@@ -144,9 +145,11 @@ up_main() {
 	up_start
 	up_environment
 	up_extension
+	gateway_start
 	brokers_start "${with[@]}"
 	up_import
 	brokers_report "${with[@]}"
+	gateway_show
 	up_hints
 }
 
@@ -186,6 +189,10 @@ Try next:
   ./dev psql -c "SELECT version, data->>'version' AS release, recorded_at FROM usher.read_stream('changelog-bash', 1, 5, true)"
   ./dev psql -c "SELECT usher.append('demo-1', 'order.placed', '{\"total\": 20}')" -c "SELECT * FROM usher.read_stream('demo-1')"
 
+Over HTTP (the API is described at http://127.0.0.1:$(up_state_get http_port)/docs):
+  TOKEN=\$(./dev token)
+  curl -H "Authorization: Bearer \$TOKEN" "http://127.0.0.1:$(up_state_get http_port)/v1/log?types=changelog.**&max=3"
+
 Programs connect with: PGPASSFILE=$state/pgpass psql -h 127.0.0.1 -p $(up_state_get port) -U postgres $up_database
 HINTS
 }
@@ -205,11 +212,12 @@ down_main() {
 	bin=$(tree_bin "$tree")
 	# Any pg_ctl of this major version can stop the server.
 	[ -x "$bin/pg_ctl" ] || bin=$pg_home/bin
+	gateway_stop
 	cluster_stop "$state" "$bin" || fail "the server does not stop"
 	brokers_stop $purge
 	if [ $purge = yes ]; then
 		rm -rf "$state/data" "$state/run" "$state/settings" "$state/password" "$state/pgpass" \
-			"$state/server.log"
+			"$state/server.log" "$state"/usherd.* "$state/usherd-access.log"
 		say "the cluster is stopped, and its data deleted"
 	else
 		say "the cluster is stopped; its data stays in $state"
