@@ -1,0 +1,388 @@
+// clients/js/event-websocket.js: the log, live, with exact resume.
+//
+// Each subscription knows the position up to which it has everything. A connection that breaks is made again with
+// backoff and jitter, and every subscription goes on behind its own position: each event once, in order. When the
+// server says that events were removed behind that position, the subscription hears `gone` and never skips silently.
+//
+// No dependencies; browsers, and Node from version 22 on (before: pass `WebSocket`). Where WebSocket does not get
+// through, server-sent events by fetch are used instead.
+
+import { readBlocks } from './sse.js';
+import { globMatch, wants } from './match.js';
+
+const PROTOCOL = 'usher.v1';
+const REMEMBERED = 10000; // positions for which handlers of on() have been called
+
+const fatal = new Set([4400, 4403]); // a mistake of ours: trying again would not mend it
+
+export class Subscription {
+  #client;
+
+  constructor(client, id, types, options) {
+    this.#client = client;
+    this.id = id;
+    this.types = types;
+    this.streams = options.streams ?? [];
+    this.filter = options.filter ?? null;
+    this.snapshot = options.snapshot ?? null;
+    /** Everything up to here was handed over; null before the server has said where it begins. */
+    this.position = options.after ?? null;
+    this.handler = options.handler ?? null;
+    this.live = false;
+    this.ready = new Promise((resolve, reject) => Object.assign(this, { _resolve: resolve, _reject: reject }));
+    this.ready.catch(() => {});
+  }
+
+  unsubscribe() {
+    this.#client._unsubscribe(this);
+  }
+}
+
+export class EventWebSocket {
+  #socket = null;
+  #abort = null;
+  #wanted = false;
+  #failures = 0;
+  #timer = null;
+  #ref = 0;
+  #subscriptions = new Map();
+  #handlers = new Map();
+  #seen = new Set();
+  #state = 'closed';
+  #opened = false;
+  #pending = new Map();
+
+  /**
+   * @param {string} url of the gateway: https://host or wss://host
+   * @param {object} [options] token: a string, or a function that gives one (also when it expires);
+   *   WebSocket: the class to use; transport: 'auto', 'websocket' or 'sse'; backoff: {base, cap} in milliseconds
+   */
+  constructor(url, options = {}) {
+    this.url = new URL(url);
+    this.options = { transport: 'auto', backoff: { base: 500, cap: 30000 }, ...options };
+    this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    this.sse = this.options.transport === 'sse' || !this.WebSocket;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  connect() {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#open();
+  }
+
+  close() {
+    this.#wanted = false;
+    clearTimeout(this.#timer);
+    this.#abort?.abort();
+    this.#abort = null;
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+    this.#enter('closed');
+  }
+
+  /**
+   * @param {string[]} types patterns of types, e.g. ['booking.*']; empty: all
+   * @param {object} [options] after: a position (absent: from now on); streams, filter, snapshot; handler(event)
+   * @returns {Subscription}
+   */
+  subscribe(types, options = {}) {
+    const subscription = new Subscription(this, `s${++this.#ref}`, types, options);
+    this.#subscriptions.set(subscription.id, subscription);
+    if (this.#state === 'open') this.#begin(subscription);
+    return subscription;
+  }
+
+  _unsubscribe(subscription) {
+    if (!this.#subscriptions.delete(subscription.id)) return;
+    subscription.abort?.abort();
+    this.#send({ op: 'unsubscribe', ref: ++this.#ref, sub: subscription.id });
+  }
+
+  /**
+   * Calls handler(value) for 'state', 'gone', 'snapshot', 'caught_up', 'presence', 'error', 'token_expiring',
+   * and for events: on('booking.confirmed', handler), on('booking.*', handler). An event that several
+   * subscriptions have comes once. Returns a function that ends it.
+   */
+  on(name, handler) {
+    if (!this.#handlers.has(name)) this.#handlers.set(name, new Set());
+    this.#handlers.get(name).add(handler);
+    return () => this.#handlers.get(name)?.delete(handler);
+  }
+
+  #emit(name, value) {
+    for (const handler of this.#handlers.get(name) ?? []) this.#call(handler, value);
+  }
+
+  // What a handler throws must not cost the next one its event.
+  #call(handler, value) {
+    try {
+      handler(value);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+
+  #enter(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#emit('state', state);
+  }
+
+  async #token() {
+    const { token } = this.options;
+    return typeof token === 'function' ? await token() : token;
+  }
+
+  #send(message) {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  async #open() {
+    this.#enter('connecting');
+    let token;
+    try {
+      token = await this.#token();
+    } catch (error) {
+      this.#emit('error', error);
+      this.#again();
+      return;
+    }
+    if (!this.#wanted) return;
+    if (this.sse) this.#openSse(token);
+    else this.#openSocket(token);
+  }
+
+  // Browsers cannot send headers with a WebSocket: the token goes in the first frame.
+  #openSocket(token) {
+    const url = new URL('/v1/ws', this.url);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const socket = new this.WebSocket(url.href, PROTOCOL);
+    this.#socket = socket;
+    this.#opened = false;
+    socket.onopen = () => {
+      if (token) this.#send({ op: 'auth', ref: ++this.#ref, token });
+    };
+    socket.onmessage = (message) => {
+      if (socket === this.#socket) this.#frame(JSON.parse(message.data));
+    };
+    socket.onerror = () => {};
+    socket.onclose = (close) => {
+      if (socket === this.#socket) this.#closed(close.code, close.reason);
+    };
+  }
+
+  #closed(code, reason) {
+    this.#socket = null;
+    for (const subscription of this.#subscriptions.values()) subscription.live = false;
+    if (!this.#wanted) return;
+    // Never opened, again and again: something between us does not let WebSocket through.
+    if (!this.#opened && this.#failures >= 2 && this.options.transport === 'auto' && code === 1006) this.sse = true;
+    if (fatal.has(code)) {
+      this.#wanted = false;
+      this.#emit('error', new Error(`the server has closed the connection: ${code} ${reason}`));
+      this.#enter('closed');
+      return;
+    }
+    this.#again(code === 4503 ? Number(/\d+/.exec(reason)?.[0] ?? 0) : 0);
+  }
+
+  // Exponential backoff with full jitter.
+  #again(delay = 0) {
+    if (!this.#wanted) return;
+    this.#enter('waiting');
+    const { base, cap } = this.options.backoff;
+    const wait = delay + Math.random() * Math.min(cap, base * 2 ** Math.min(this.#failures++, 20));
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#open(), wait);
+  }
+
+  #begin(subscription) {
+    if (this.sse) {
+      this.#stream(subscription);
+      return;
+    }
+    const { id, types, streams, filter, snapshot, position } = subscription;
+    const message = { op: 'subscribe', ref: ++this.#ref, sub: id, types };
+    if (streams.length) message.streams = streams;
+    if (filter) message.filter = filter;
+    if (position !== null) message.after = position;
+    else if (snapshot) message.snapshot = snapshot;
+    this.#pending.set(message.ref, subscription);
+    this.#send(message);
+  }
+
+  #frame(frame) {
+    const subscription = this.#subscriptions.get(frame.sub);
+    switch (frame.op) {
+      case 'welcome':
+        this.#opened = true;
+        this.#failures = 0;
+        this.#enter('open');
+        for (const each of this.#subscriptions.values()) this.#begin(each);
+        break;
+      case 'subscribed':
+        this.#pending.delete(frame.ref);
+        if (!subscription) break;
+        subscription.position ??= frame.position;
+        subscription.live = subscription.position >= frame.position;
+        subscription._resolve(subscription);
+        break;
+      case 'events':
+        this.#events(frame, subscription);
+        break;
+      case 'position':
+        this.#reached(frame, subscription);
+        break;
+      case 'snapshot':
+        if (subscription) {
+          subscription.position = frame.position;
+          this.#emit('snapshot', { subscription, data: frame.data, position: frame.position });
+        }
+        break;
+      case 'caught_up':
+        if (subscription) {
+          subscription.live = true;
+          subscription.position = Math.max(subscription.position ?? 0, frame.position);
+          this.#emit('caught_up', { subscription, position: frame.position });
+        }
+        break;
+      case 'gone':
+        if (subscription) this.#gone(subscription, frame.oldest);
+        break;
+      case 'unsubscribed':
+        this.#subscriptions.delete(frame.sub);
+        break;
+      case 'token_expiring':
+        this.#emit('token_expiring', frame);
+        this.#renew();
+        break;
+      case 'presence':
+        this.#emit('presence', frame);
+        break;
+      case 'error': {
+        const failed = this.#pending.get(frame.ref);
+        this.#pending.delete(frame.ref);
+        if (failed) {
+          this.#subscriptions.delete(failed.id);
+          failed._reject(Object.assign(new Error(frame.problem?.detail), { problem: frame.problem }));
+        }
+        this.#emit('error', Object.assign(new Error(frame.problem?.detail), { problem: frame.problem }));
+        break;
+      }
+    }
+  }
+
+  async #renew() {
+    if (typeof this.options.token !== 'function') return;
+    try {
+      this.#send({ op: 'auth', ref: ++this.#ref, token: await this.#token() });
+    } catch (error) {
+      this.#emit('error', error);
+    }
+  }
+
+  // The subscription begins again where the log still has everything, if its user does not end it in the handler.
+  #gone(subscription, oldest) {
+    subscription.position = oldest - 1;
+    this.#emit('gone', { subscription, oldest });
+    if (this.#subscriptions.has(subscription.id)) this.#begin(subscription);
+  }
+
+  // A frame with `sub` is of that subscription's past; one without is live, for all that are.
+  #events(frame, of) {
+    const targets = of ? [of] : [...this.#subscriptions.values()].filter((each) => each.live);
+    for (const event of frame.events) {
+      let wanted = false;
+      for (const subscription of targets) {
+        if (event.position <= (subscription.position ?? -1) || !wants(subscription, event)) continue;
+        wanted = true;
+        if (subscription.handler) this.#call(subscription.handler, event);
+      }
+      if (wanted) this.#dispatch(event);
+    }
+    this.#reached(frame, of);
+  }
+
+  #reached(frame, of) {
+    const last = frame.position ?? frame.events?.at(-1)?.position;
+    if (last === undefined) return;
+    for (const subscription of of ? [of] : this.#subscriptions.values())
+      if (of || subscription.live) subscription.position = Math.max(subscription.position ?? 0, last);
+  }
+
+  #dispatch(event) {
+    if (this.#seen.has(event.position)) return;
+    this.#seen.add(event.position);
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
+    for (const [pattern, handlers] of this.#handlers)
+      if (globMatch(pattern, event.type)) for (const handler of handlers) this.#call(handler, event);
+  }
+
+  /*
+   * Server-sent events: a stream for each subscription.
+   */
+
+  #openSse(token) {
+    this.#abort = new AbortController();
+    this.sseToken = token;
+    this.#enter('open');
+    for (const subscription of this.#subscriptions.values()) this.#stream(subscription);
+  }
+
+  async #stream(subscription) {
+    const abort = new AbortController();
+    const signal = AbortSignal.any ? AbortSignal.any([abort.signal, this.#abort.signal]) : abort.signal;
+    const url = new URL('/v1/sse', this.url);
+    url.protocol = url.protocol.replace('ws', 'http');
+    if (subscription.types.length) url.searchParams.set('types', subscription.types.join(','));
+    if (subscription.streams.length) url.searchParams.set('streams', subscription.streams.join(','));
+    if (subscription.position !== null) url.searchParams.set('after', subscription.position);
+    subscription.abort = abort;
+    try {
+      const headers = { Accept: 'text/event-stream' };
+      if (this.sseToken) headers.Authorization = `Bearer ${this.sseToken}`;
+      const response = await fetch(url, { headers, signal, cache: 'no-store' });
+      if (!response.ok) throw Object.assign(new Error(`the server answers ${response.status}`), { status: response.status });
+      this.#failures = 0;
+      for await (const block of readBlocks(response.body)) this.#block(subscription, block);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#emit('error', error);
+      if (error.status === 403 || error.status === 400) {
+        this.#subscriptions.delete(subscription.id);
+        subscription._reject(error);
+        return;
+      }
+    }
+    if (this.#wanted && this.#subscriptions.has(subscription.id)) {
+      this.#abort.abort();
+      this.#again();
+    }
+  }
+
+  #block(subscription, block) {
+    if (block.event === 'gone') {
+      const { oldest } = JSON.parse(block.data);
+      subscription.position = oldest - 1;
+      this.#emit('gone', { subscription, oldest });
+      return;
+    }
+    const position = block.id === undefined ? undefined : Number(block.id);
+    if (subscription.position === null && position !== undefined) subscription._resolve(subscription);
+    if (block.data !== undefined && (block.event ?? 'message') === 'message') {
+      const event = JSON.parse(block.data);
+      if (event.position > (subscription.position ?? -1) && wants(subscription, event)) {
+        if (subscription.handler) this.#call(subscription.handler, event);
+        this.#dispatch(event);
+      }
+    }
+    if (position !== undefined) subscription.position = Math.max(subscription.position ?? 0, position);
+  }
+}
