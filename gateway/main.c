@@ -15,6 +15,7 @@
 
 #include "batch.h"
 #include "config.h"
+#include "control.h"
 #include "db.h"
 #include "identity.h"
 #include "journal.h"
@@ -206,7 +207,7 @@ main(int argc, char **argv)
 	char error[512];
 	ConfigAction action;
 
-	if (argc > 1 && strcmp(argv[1], "token") == 0)
+	if (argc > 1 && (strcmp(argv[1], "token") == 0 || strcmp(argv[1], "keygen") == 0))
 		return token_main(argc - 1, argv + 1);
 	if (!config_load(argc, argv, &action, error, sizeof(error)))
 		fail(error);
@@ -218,6 +219,7 @@ main(int argc, char **argv)
 		fail(error);
 	raise_descriptors();
 	watch_signals();
+	control_start();
 	db_start(usherd_loop);
 	if (!listener_start(usherd_loop, error, sizeof(error)))
 		fail(error);
