@@ -29,6 +29,7 @@ static struct
 	int64_t after; /* revocations are read up to here */
 	char after_text[24];
 	bool reading; /* a call is in flight */
+	bool ready;
 	bool again; /* there are newer ones than that call sees */
 	ev_timer retry, limits;
 	TailListener tail;
@@ -47,6 +48,19 @@ static const DbStatement limits_statement = {
 };
 
 static void read_revocations(void);
+
+static void
+set_ready(bool ready)
+{
+	control.ready = ready;
+	identity_revocations_ready(ready);
+}
+
+bool
+control_ready(void)
+{
+	return control.ready;
+}
 
 static void
 revocations_read(void *context, DbOutcome outcome, PGresult *result)
@@ -69,7 +83,7 @@ revocations_read(void *context, DbOutcome outcome, PGresult *result)
 	if (control.again)
 		read_revocations();
 	else
-		identity_revocations_ready(true);
+		set_ready(true);
 }
 
 static void
@@ -145,7 +159,7 @@ half_minute(struct ev_loop *loop, ev_timer *timer, int events)
 static void
 database_came(void)
 {
-	identity_revocations_ready(false);
+	set_ready(false);
 	read_revocations();
 	read_limits();
 }

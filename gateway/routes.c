@@ -343,6 +343,17 @@ const Route usherd_routes[] = {
 		.replies = {{200, "text/css", NULL, "The file."}, {200, "text/javascript", NULL, ""}},
 		.handle = handle_docs,
 	},
+	{
+		.method = METHOD_GET,
+		.path = "/readyz",
+		.operation = "ready",
+		.summary = "Can usherd serve?",
+		.tag = "meta",
+		.anonymous = true,
+		.admin = true,
+		.replies = {{200, "application/json", "Health", "It can."}},
+		.handle = handle_ready,
+	},
 };
 
 const int usherd_nroutes = sizeof(usherd_routes) / sizeof(usherd_routes[0]);
