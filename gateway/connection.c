@@ -29,6 +29,7 @@
 #include "router.h"
 #include "usherd.h"
 
+#define LINGER_BYTES       1048576 /* that come behind the last reply, before nobody listens any more */
 #define LINGER_SECONDS     2
 #define BODY_GRACE_SECONDS 5 /* before the smallest rate counts */
 #define READ_AHEAD_MAX     65536 /* what a client may send behind a request that is in flight */
@@ -48,10 +49,12 @@ static void connection_advance(Connection *c);
  * Ends
  */
 
+/* The library's own timers may sleep under a foreign loop; the end of its socket wakes it at once. */
 void
 connection_kill(Connection *c)
 {
-	lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	connection_read(c, true);
+	shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
 }
 
 void
@@ -74,6 +77,7 @@ void
 connection_linger(Connection *c)
 {
 	connection_enter(c, STATE_LINGER);
+	c->body_received = 0;
 	text_free(&c->in);
 	text_free(&c->body);
 	connection_read(c, true);
@@ -165,11 +169,32 @@ refuse_head(Connection *c, HttpHeadResult result)
 	connections.requests++;
 	connection_enter(c, STATE_BUSY);
 	if (result == HTTP_HEAD_VERSION)
-		refuse(c, 505, "http-version", "only HTTP/1.1 and HTTP/1.0 are spoken here");
+		refuse(c, 505, "http-version", "only the versions 1.0 and 1.1 of HTTP are spoken here");
 	else if (result == HTTP_HEAD_FIELDS || result == HTTP_HEAD_MORE)
 		refuse(c, 431, "headers-too-large", "the head of the request is too large");
 	else
 		refuse(c, 400, "malformed-request", "the head of the request is malformed");
+}
+
+/* Which of two would count is anybody's guess.  false: the request was refused. */
+static bool
+check_single(Connection *c, const HttpHead *head)
+{
+	static const char *const names[] = {"authorization",   "content-type",     "expected-version",
+										"idempotency-key", "content-encoding", "expect",
+										"usher-after",     "last-event-id"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		bool twice;
+
+		http_head_field(head, names[i], &twice);
+		if (!twice)
+			continue;
+		refuse(c, 400, "malformed-request", "a field that may stand once stands twice");
+		return false;
+	}
+	return true;
 }
 
 /* How the body is framed; false: it was refused. */
@@ -251,7 +276,7 @@ advance_head(Connection *c)
 					(head.minor_version > 0
 						 ? !http_head_list_has(&head, "connection", "close")
 						 : http_head_list_has(&head, "connection", "keep-alive"));
-	if (!begin_body(c, &head))
+	if (!check_single(c, &head) || !begin_body(c, &head))
 		return false;
 	/* Behind this the head's slices point nowhere: the request has copies. */
 	consume(c, used);
@@ -349,6 +374,9 @@ received(Connection *c, const char *data, size_t len)
 	switch (c->state)
 	{
 		case STATE_LINGER:
+			c->body_received += (int64_t) len;
+			if (c->body_received > LINGER_BYTES)
+				connection_kill(c);
 			return;
 		case STATE_STREAM:
 			c->ops->on_data(c->stream, data, len);

@@ -9,6 +9,8 @@
 
 #include "http_head.h"
 
+#define METHOD_LEN_MAX 32
+
 /* tchar of RFC 9110, 5.6.2 */
 static bool
 is_token_char(unsigned char c)
@@ -41,6 +43,20 @@ is_target(Slice text)
 	return text.len > 0 && (text.data[0] == '/' || (text.len == 1 && text.data[0] == '*'));
 }
 
+/* A name or an address, and a port (RFC 9110, 7.2); empty when the target has no authority. */
+static bool
+is_host(Slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+	{
+		unsigned char c = (unsigned char) text.data[i];
+
+		if (c <= ' ' || c >= 127 || strchr("\"#/<>?@\\^`{|}", c) != NULL)
+			return false;
+	}
+	return true;
+}
+
 /* A line ends in CR LF; neither stands alone.  false: it does. */
 static bool
 next_line(const char **at, const char *end, Slice *line)
@@ -65,7 +81,7 @@ parse_request_line(Slice line, HttpHead *head)
 		return HTTP_HEAD_BAD;
 	head->method = (Slice){line.data, (size_t) (space - line.data)};
 	second = memchr(space + 1, ' ', (size_t) (end - space - 1));
-	if (second == NULL || !is_token(head->method))
+	if (second == NULL || head->method.len > METHOD_LEN_MAX || !is_token(head->method))
 		return HTTP_HEAD_BAD;
 	head->target = (Slice){space + 1, (size_t) (second - space - 1)};
 	if (!is_target(head->target))
@@ -126,7 +142,7 @@ http_head_parse(const char *text, size_t len, size_t start, HttpHead *head, size
 	const char *at = text;
 	const char *end;
 	HttpHeadResult result;
-	Slice line;
+	Slice line, host;
 	bool twice;
 
 	/* RFC 9112, 2.2: a server should ignore an empty line in front; more than a few are no accident. */
@@ -160,7 +176,8 @@ http_head_parse(const char *text, size_t len, size_t start, HttpHead *head, size
 	}
 	*used = (size_t) (at - text);
 	/* RFC 9112, 3.2: exactly one Host in HTTP/1.1. */
-	if ((http_head_field(head, "host", &twice).data == NULL && head->minor_version > 0) || twice)
+	host = http_head_field(head, "host", &twice);
+	if ((host.data == NULL && head->minor_version > 0) || twice || !is_host(host))
 		return HTTP_HEAD_BAD;
 	return HTTP_HEAD_OK;
 }
