@@ -6,7 +6,6 @@
  * the library adopts what was accepted in its raw role and does TLS.  What
  * happens on a connection is connection.c's.
  */
-#define _GNU_SOURCE /* accept4 */
 #include <errno.h>
 #include <ev.h>
 #include <libwebsockets.h>

@@ -77,10 +77,8 @@ gateway_start() {
 	gateway_role
 	gateway_configure
 	if ! [ -e "$state/usherd.jwks" ]; then
-		as_server "$bin/usherd" keygen >"$state/usherd.jwks.new"
-		chmod 0600 "$state/usherd.jwks.new"
-		give_to_server "$state/usherd.jwks.new"
-		mv "$state/usherd.jwks.new" "$state/usherd.jwks"
+		"$bin/usherd" keygen "$state/usherd.jwks"
+		give_to_server "$state/usherd.jwks"
 	fi
 	touch "$state/usherd.pid"
 	give_to_server "$state/usherd.pid"

@@ -5,8 +5,6 @@
  * What is accepted lies in the text, has no line end or control character in
  * it, and written out again it reads as the same; and it makes no difference
  * whether it comes at once or in two parts.
- *
- * fuzz sources: gateway/lib/http_head.c gateway/lib/text.c
  */
 #include "fuzz.h"
 #include "../../gateway/lib/http_head.h"

@@ -2,8 +2,7 @@
  * test/fuzz/websocket.c
  *	  Any bytes as a client's frames: how they are cut into reads makes no difference.
  *
- * fuzz sources: gateway/lib/websocket.c gateway/lib/text.c
- * fuzz libraries: -lcrypto
+ * fuzz sources: -lcrypto
  */
 #include "fuzz.h"
 #include "../../gateway/lib/websocket.h"

@@ -2,7 +2,7 @@
  * test/unit/websocket.c
  *	  Frames of RFC 6455: what is read and what is failed, at once and byte by byte.
  *
- * uses: gateway
+ * unit sources: -lcrypto
  */
 #include "websocket.h"
 
