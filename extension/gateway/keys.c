@@ -32,6 +32,15 @@ usher_request_key(UsherRequest *request, const text *user, text *key)
 }
 
 static int
+compare_names(const text *a, const text *b)
+{
+	int alen = VARSIZE_ANY_EXHDR(a), blen = VARSIZE_ANY_EXHDR(b);
+	int order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(alen, blen));
+
+	return order != 0 ? order : alen - blen;
+}
+
+static int
 compare_keys(const void *a, const void *b)
 {
 	const UsherRequest *x = *(UsherRequest *const *) a, *y = *(UsherRequest *const *) b;
@@ -41,16 +50,14 @@ compare_keys(const void *a, const void *b)
 		return x->key.hash < y->key.hash ? -1 : 1;
 	if (x->tenant_id != y->tenant_id)
 		return x->tenant_id < y->tenant_id ? -1 : 1;
-	names = strcmp(VARDATA(x->key.name), VARDATA(y->key.name));
+	names = compare_names(x->key.name, y->key.name);
 	return names != 0 ? names : x->element - y->element; /* of equal keys the first one counts */
 }
 
 static bool
 same_key(const UsherRequest *a, const UsherRequest *b)
 {
-	return a->tenant_id == b->tenant_id && a->key.hash == b->key.hash &&
-		   VARSIZE_ANY(a->key.name) == VARSIZE_ANY(b->key.name) &&
-		   memcmp(a->key.name, b->key.name, VARSIZE_ANY(a->key.name)) == 0;
+	return a->tenant_id == b->tenant_id && compare_names(a->key.name, b->key.name) == 0;
 }
 
 static void

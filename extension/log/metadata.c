@@ -99,6 +99,8 @@ usher_metadata_fill(Jsonb *given)
 	if (!any)
 		return given;
 	additions = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	if (JB_ROOT_COUNT(given) == 0)
+		return additions;
 	return DatumGetJsonbP(
 		DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(given), JsonbPGetDatum(additions)));
 }
