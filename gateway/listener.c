@@ -210,6 +210,7 @@ make_context(struct ev_loop *loop, char *error, size_t size)
 		vhost.keepalive_timeout = 0;
 		if (i == 0 && tls)
 		{
+			vhost.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 			vhost.ssl_cert_filepath = config.tls_certificate;
 			vhost.ssl_private_key_filepath = config.tls_key;
 			vhost.ssl_options_set = SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1 | SSL_OP_NO_COMPRESSION;
