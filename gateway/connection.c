@@ -458,6 +458,9 @@ connection_callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 
 	switch (reason)
 	{
+		case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+			listener_tls(user);
+			return 0;
 		case LWS_CALLBACK_RAW_ADOPT:
 			return adopted(c, wsi);
 		case LWS_CALLBACK_RAW_RX:

@@ -60,6 +60,7 @@ extern const size_t connection_size; /* of the library's data for each session *
 extern int connection_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 							   void *in, size_t len);
 extern Address connection_peer(int fd); /* listener.c */
+extern void listener_tls(SSL_CTX *tls);
 extern void connections_sweep(double now); /* each second: ends what is too slow */
 extern void connections_drain(void); /* ends who is idle; the others end with their reply */
 

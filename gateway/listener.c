@@ -11,6 +11,7 @@
 #include <libwebsockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static struct
 	ev_io accepting[2];
 	ev_timer retry, sweep;
 	bool open;
+	SSL_CTX *certificate; /* and its key; NULL without TLS */
 } listener;
 
 static void
@@ -174,6 +176,56 @@ library_log(int level, const char *line)
 			(int) strcspn(line, "\n"), line);
 }
 
+/*
+ * The certificate
+ *
+ * A context of TLS can be given a second certificate of another kind, but no other one in the place of its
+ * own.  So each handshake takes the certificate from a context that is made anew by each reload.
+ */
+
+static int
+certificate_for(SSL *ssl, void *arg)
+{
+	STACK_OF(X509) *chain = NULL;
+
+	(void) arg;
+	SSL_certs_clear(ssl);
+	SSL_CTX_get0_chain_certs(listener.certificate, &chain);
+	return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(listener.certificate),
+								SSL_CTX_get0_privatekey(listener.certificate), chain, 1);
+}
+
+bool
+listener_reload_certificate(void)
+{
+	SSL_CTX *fresh;
+	bool good;
+
+	if (config.tls_certificate[0] == '\0')
+		return true;
+	fresh = SSL_CTX_new(TLS_server_method());
+	good = fresh != NULL &&
+		   SSL_CTX_use_certificate_chain_file(fresh, config.tls_certificate) == 1 &&
+		   SSL_CTX_use_PrivateKey_file(fresh, config.tls_key, SSL_FILETYPE_PEM) == 1 &&
+		   SSL_CTX_check_private_key(fresh) == 1;
+	ERR_clear_error();
+	if (!good)
+	{
+		SSL_CTX_free(fresh);
+		return false;
+	}
+	SSL_CTX_free(listener.certificate);
+	listener.certificate = fresh;
+	return true;
+}
+
+/* Of the library's callback: the context of the API's vhost. */
+void
+listener_tls(SSL_CTX *tls)
+{
+	SSL_CTX_set_cert_cb(tls, certificate_for, NULL);
+}
+
 static bool
 make_context(struct ev_loop *loop, char *error, size_t size)
 {
@@ -186,6 +238,12 @@ make_context(struct ev_loop *loop, char *error, size_t size)
 	bool tls = config.tls_certificate[0] != '\0';
 
 	protocols[0].per_session_data_size = connection_size;
+	if (!listener_reload_certificate())
+	{
+		snprintf(error, size, "%s and %s are no certificate and its key", config.tls_certificate,
+				 config.tls_key);
+		return false;
+	}
 	lws_set_log_level(LLL_ERR | LLL_WARN, library_log);
 	loops[0] = loop;
 	info.foreign_loops = loops;
@@ -250,15 +308,6 @@ listener_start(struct ev_loop *loop, char *error, size_t size)
 	ev_timer_init(&listener.sweep, sweep, 1, 1);
 	ev_timer_start(loop, &listener.sweep);
 	return true;
-}
-
-bool
-listener_reload_certificate(void)
-{
-	if (config.tls_certificate[0] == '\0')
-		return true;
-	return lws_tls_cert_updated(listener.context, config.tls_certificate, config.tls_key, NULL, 0,
-								NULL, 0) == 0;
 }
 
 void

@@ -113,8 +113,9 @@ drain_some(struct ev_loop *loop, ev_timer *timer, int events)
 	listener_close_idle();
 	if (late)
 		journal(JOURNAL_WARNING, "%d requests did not end in time", listener_requests());
+	/* The reader of the log is always at work, and nobody waits for it any more. */
 	if (late ||
-		(listener_requests() == 0 && !batch_busy() && !db_busy() && listener_connections() == 0))
+		(listener_requests() == 0 && !batch_busy() && listener_connections() == 0))
 		ev_break(loop, EVBREAK_ALL);
 }
 

@@ -117,7 +117,7 @@ class Usherd:
         host, port = hosts or ("127.0.0.1", cluster.port)
         os.makedirs(self.dir)
         self.jwks = os.path.join(self.dir, "keys.json")
-        with open(self.jwks, "w") as file:
+        with open(os.open(self.jwks, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(tokens.keys(self.key))
         self.settings = dict({
             "listen": "127.0.0.1:%d" % self.port,
