@@ -21,6 +21,7 @@
 #include "journal.h"
 
 #define RETRY_SECONDS_MAX 5.0
+#define PATIENCE_SECONDS  0.02
 
 static const DbStatement append_statement = {
 	"append_requests",
@@ -41,11 +42,19 @@ typedef struct ElementList
 	Element *first, *last;
 } ElementList;
 
+typedef struct GroupList
+{
+	Group *first, *last;
+} GroupList;
+
 static Turns queue;
 static ElementList leaving; /* refused, as the next batch_flush() says */
 static ElementList later; /* each at its time */
-static Group *groups_first, *groups_last; /* ready to leave, before the queue */
-static int in_flight; /* groups */
+static GroupList crowds; /* ready to leave, before the queue */
+static GroupList singles; /* in turn with the others */
+static bool single_turn;
+static int in_flight, crowds_in_flight; /* groups, and those of more than one who is apart */
+static double sent_at; /* when the last crowd left */
 static bool flushing;
 
 static void
@@ -133,18 +142,30 @@ group_free(Group *group)
 void
 group_ready(Group *group, bool in_front)
 {
+	GroupList *list = group->alone ? &singles : &crowds;
+
 	if (group->n == 0)
 	{
 		group_free(group);
 		return;
 	}
-	group->next = in_front ? groups_first : NULL;
+	group->next = in_front ? list->first : NULL;
 	if (in_front)
-		groups_first = group;
+		list->first = group;
 	else
-		*(groups_last != NULL ? &groups_last->next : &groups_first) = group;
+		*(list->last != NULL ? &list->last->next : &list->first) = group;
 	if (group->next == NULL)
-		groups_last = group;
+		list->last = group;
+}
+
+void
+group_ready_alone(Element *element)
+{
+	Group *group = group_new(1);
+
+	group->alone = true;
+	group->elements[group->n++] = element;
+	group_ready(group, false);
 }
 
 /* All of it; whose outcome nobody knows ends so. */
@@ -157,12 +178,12 @@ group_end_as(Group *group, AppendOutcome outcome)
 }
 
 static Group *
-group_take(void)
+group_take(GroupList *list)
 {
-	Group *group = groups_first;
+	Group *group = list->first;
 
-	if (group != NULL && (groups_first = group->next) == NULL)
-		groups_last = NULL;
+	if (group != NULL && (list->first = group->next) == NULL)
+		list->last = NULL;
 	return group;
 }
 
@@ -194,6 +215,11 @@ group_from_queue(void)
 		}
 		if (!key_hold(element))
 			continue;
+		if (suspect_is(&element->request))
+		{
+			group_ready_alone(element);
+			continue;
+		}
 		if (first)
 			group = group_new(config.batch_requests_max);
 		group->elements[group->n++] = element;
@@ -268,8 +294,10 @@ expire(void)
 		turns_remove(&queue, &element->turn);
 		list_add(&leaving, element);
 	}
-	while (groups_first != NULL && now - groups_first->since > RETRY_SECONDS_MAX)
-		group_end_as(group_take(), APPEND_UNAVAILABLE);
+	while (crowds.first != NULL && now - crowds.first->since > RETRY_SECONDS_MAX)
+		group_end_as(group_take(&crowds), APPEND_UNAVAILABLE);
+	while (singles.first != NULL && now - singles.first->since > RETRY_SECONDS_MAX)
+		group_end_as(group_take(&singles), APPEND_UNAVAILABLE);
 }
 
 /* The connection is free again: when all went well, the next group leaves before replies are written. */
@@ -277,6 +305,7 @@ static void
 on_done(void *context, DbOutcome outcome, PGresult *result)
 {
 	in_flight--;
+	crowds_in_flight -= !((Group *) context)->alone;
 	if (outcome == DB_DONE)
 		batch_flush();
 	group_take_outcome(context, outcome, result);
@@ -301,6 +330,12 @@ group_send(Group *group)
 	call.lengths[0] = (int) group->parameter.len;
 	call.formats[0] = 1;
 	in_flight++;
+	if (!group->alone)
+	{
+		crowds_in_flight++;
+		sent_at = db_now();
+	}
+	single_turn = !group->alone;
 	db_submit(LANE_WRITE, &call);
 }
 
@@ -314,6 +349,30 @@ element_try_later(Element *element, double seconds, AppendOutcome overdue)
 	list_add(&later, element);
 }
 
+/*
+ * One group of everybody costs one commit; two groups at a time, each of half of them, cost two.  So a second one
+ * leaves only if it is full, or if the one in flight takes long (it waits for a lock, perhaps).
+ */
+static bool
+is_time(void)
+{
+	return crowds_in_flight == 0 || queue.count >= (size_t) config.batch_requests_max ||
+		   db_now() - sent_at > PATIENCE_SECONDS;
+}
+
+/* Crowds and singles in turn, as far as there are both. */
+static Group *
+group_next(void)
+{
+	Group *group = single_turn ? group_take(&singles) : NULL;
+
+	if (group == NULL)
+		group = group_take(&crowds);
+	if (group == NULL && is_time())
+		group = group_from_queue();
+	return group != NULL ? group : group_take(&singles);
+}
+
 void
 batch_flush(void)
 {
@@ -325,9 +384,9 @@ batch_flush(void)
 		later_look();
 	while (db_free(LANE_WRITE) > 0)
 	{
-		Group *group = group_take();
+		Group *group = group_next();
 
-		if (group == NULL && (group = group_from_queue()) == NULL)
+		if (group == NULL)
 			break;
 		group_send(group);
 	}
@@ -367,8 +426,8 @@ batch_add(const AppendRequest *request)
 bool
 batch_busy(void)
 {
-	return queue.count > 0 || in_flight > 0 || groups_first != NULL || later.first != NULL ||
-		   leaving.first != NULL;
+	return queue.count > 0 || in_flight > 0 || crowds.first != NULL || singles.first != NULL ||
+		   later.first != NULL || leaving.first != NULL;
 }
 
 void
@@ -381,7 +440,7 @@ batch_stop(void)
 	while ((element = (Element *) turns_take(&queue)) != NULL ||
 		   (element = list_take(&leaving)) != NULL || (element = list_take(&later)) != NULL)
 		element_end_as(element, element->lost ? APPEND_UNKNOWN : APPEND_UNAVAILABLE);
-	while ((group = group_take()) != NULL)
+	while ((group = group_take(&crowds)) != NULL || (group = group_take(&singles)) != NULL)
 		group_end_as(group, APPEND_UNAVAILABLE);
 	turns_free(&queue);
 	if (later.first != NULL)

@@ -12,7 +12,7 @@
 
 static Element *holders[KEY_BUCKETS];
 
-static uint64_t
+uint64_t
 hash_bytes(uint64_t hash, const char *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++)

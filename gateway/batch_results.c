@@ -53,6 +53,7 @@ take_row(Group *group, const PGresult *result, int at)
 		}
 		if (!message_read_events(&row, group, element->request.nevents, events))
 			return false;
+		suspect_fine(&element->request);
 	}
 	row.result.outcome = row.refused ? APPEND_REFUSED : APPEND_DONE;
 	row.result.events = events;
@@ -184,11 +185,15 @@ take_refusal(Group *group, const PGresult *error)
 		for (int i = 0; i < group->n; i++)
 			element_try_later(group->elements[i], 0, APPEND_UNAVAILABLE);
 	else if (group->n == 1 && !(is_servers(sqlstate) && group->elements[0]->lost))
+	{
+		suspect_raised(&group->elements[0]->request);
 		element_refuse(group->elements[0], error);
+	}
 	else if (culprit >= 0)
 	{
 		send_again(group, 0, group->n, culprit);
-		send_again(group, culprit, culprit + 1, -1);
+		suspect_raised(&group->elements[culprit]->request);
+		group_ready_alone(group->elements[culprit]);
 	}
 	else if (is_servers(sqlstate))
 	{

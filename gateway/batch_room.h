@@ -3,7 +3,8 @@
  *	  What the files of coalescing share: elements and the groups in which they travel.
  *
  * batch.c has the queue and what leaves when, batch_keys.c who holds which
- * idempotency key, batch_results.c what becomes of a group; batch_message.c writes a group as the parameter of usher.append_requests and
+ * idempotency key, batch_suspects.c who travels alone, batch_results.c what becomes
+ * of a group; batch_message.c writes a group as the parameter of usher.append_requests and
  * reads its results.
  */
 #ifndef USHERD_BATCH_ROOM_H
@@ -39,6 +40,7 @@ typedef struct Group
 {
 	struct Group *next;
 	double since;
+	bool alone; /* one element, apart from the others because it may raise an error */
 	Text parameter;
 	bool range_known;
 	int64_t first, last; /* positions of what it wrote */
@@ -54,9 +56,16 @@ extern void element_try_later(Element *element, double seconds, AppendOutcome ov
 extern Group *group_new(int room);
 extern void group_free(Group *group); /* its elements belong to somebody else by now */
 extern void group_ready(Group *group, bool in_front);
+extern void group_ready_alone(Element *element);
 extern void group_end_as(Group *group, AppendOutcome outcome);
 
+/* batch_suspects.c */
+extern bool suspect_is(const AppendRequest *request); /* likely to raise an error */
+extern void suspect_raised(const AppendRequest *request);
+extern void suspect_fine(const AppendRequest *request);
+
 /* batch_keys.c */
+extern uint64_t hash_bytes(uint64_t hash, const char *data, size_t len);
 extern uint64_t key_hash_of(const AppendRequest *request);
 /* false: another one has it, and the element waits with that one. */
 extern bool key_hold(Element *element);

@@ -18,7 +18,7 @@
 #include "journal.h"
 #include "lib/backoff.h"
 
-#define TICK_SECONDS          0.1
+#define TICK_SECONDS          0.02
 #define ANSWER_MARGIN_SECONDS 2.0
 #define RETRY_MS_BASE         50.0
 #define RETRY_MS_MAX          600.0

@@ -6,7 +6,8 @@
  * A group is words KEY=VALUE separated by commas: kind (append, or what of LANE_*
  * is called: read, slow, error), clients, tenant, type, streams, events, key (1:
  * with idempotency keys), ids (1: with event ids), version, same (1: all with
- * one key), data (bytes), bad (1: text that no database takes), delay (seconds).
+ * one key), data (bytes), bad (1: text that no database takes), broken
+ * (percent that are of type broken.made), delay (seconds).
  * An append's data says group, client and number, so that the log shows what was
  * written twice.  What is unknown or unavailable is tried again when it has a
  * key or ids.  Prints a JSON object a group.
@@ -32,7 +33,7 @@ typedef struct Group
 {
 	int number;
 	char kind[16], tenant[32], type[64];
-	int clients, streams, events, key, ids, version, same, data, bad;
+	int clients, streams, events, key, ids, version, same, data, bad, broken;
 	double delay;
 	long done, refused, unknown, unavailable, busy, full, replayed;
 	char states[STATES_MAX][6];
@@ -215,6 +216,7 @@ make_request(Client *client)
 														  group->number, client->number)
 										   : arena_printf(&client->arena, "drive%d-%d",
 														  group->number, rand() % group->streams);
+		const char *type;
 		char *data = arena_printf(&client->arena,
 								  "{\"group\": %d, \"client\": %d, \"n\": %ld, \"i\": %d, "
 								  "\"run\": %ld, \"filler\": \"%0*d\"}",
@@ -222,8 +224,8 @@ make_request(Client *client)
 								  group->data, 0);
 
 		events[i].stream = (Slice){stream, strlen(stream)};
-		events[i].type = (Slice){group->bad ? "bad\xff" : group->type,
-								 group->bad ? 4 : strlen(group->type)};
+		type = group->bad ? "bad\xff" : rand() % 100 < group->broken ? "broken.made" : group->type;
+		events[i].type = (Slice){type, strlen(type)};
 		events[i].data = (Slice){data, strlen(data)};
 		if (group->version != -1)
 		{
@@ -479,7 +481,7 @@ read_group(char *words)
 			{"events", &group->events},   {"key", &group->key},
 			{"ids", &group->ids},         {"version", &group->version},
 			{"same", &group->same},       {"data", &group->data},
-			{"bad", &group->bad},
+			{"bad", &group->bad},         {"broken", &group->broken},
 		};
 
 		if (value == NULL)
