@@ -9,8 +9,10 @@
  * monotonic clock. The writer asks for the position of its event after it has taken the time, so a commit is matched
  * with the first return that covers its position; notifications carry the number of the commit.
  *
- * With `delivery` the waiter sits in CALL usher.wait_for_delivery(...) and then polls the subscription `bench`: the
- * return of the CALL counts for the first event that the poll delivers, that of the poll for the others.
+ * With `delivery` the waiter sits in CALL usher.wait_for_delivery(...) and then polls the subscription `bench`, and
+ * acknowledges, which waits for the disk: the return of the CALL counts for the first event that the poll delivers, that
+ * of the poll for the others. A commit that came while the member was polling or acknowledging woke nobody; so what
+ * those took that found it waiting, one a CALL, is printed beside (waiting_p50, ...).
  *
  * The waiter may well return before the writer's acknowledgement has arrived: the commit wakes it before it answers
  * its own client. So two times are printed: from the acknowledgement (may be negative) and from sending the COMMIT.
@@ -29,6 +31,7 @@ typedef struct Commit
 typedef struct Return
 {
 	int64_t position; /* everything up to here is covered */
+	int64_t since; /* it waited since then; 0: it did not wait */
 	int64_t at;
 } Return;
 
@@ -61,12 +64,11 @@ query_int(PGconn *conn, const char *query)
 }
 
 static void
-note_return(Run *run, int64_t position)
+note_return(Run *run, int64_t position, int64_t since, int64_t at)
 {
 	if (run->returns == run->returns_max)
 		die("more wake-ups than expected");
-	run->returned[run->returns].at = now_ns();
-	run->returned[run->returns++].position = position;
+	run->returned[run->returns++] = (Return){position, since, at};
 }
 
 /* Follow the log until everything that the writer will commit was seen. */
@@ -82,7 +84,7 @@ wait_usher(Run *run, PGconn *conn)
 	while (idle < 1)
 	{
 		PGresult *result;
-		int64_t stable;
+		int64_t stable, since = now_ns();
 
 		snprintf(after, sizeof(after), "%lld", (long long) position);
 		result = PQexecPrepared(conn, "wait", 1, params, NULL, NULL, 0);
@@ -91,7 +93,7 @@ wait_usher(Run *run, PGconn *conn)
 		stable = atoll(PQgetvalue(result, 0, 0));
 		PQclear(result);
 		if (stable > position)
-			note_return(run, stable);
+			note_return(run, stable, since, now_ns());
 		else
 			idle++; /* two seconds without a commit: the writer is done */
 		position = stable;
@@ -111,6 +113,7 @@ wait_delivery(Run *run, PGconn *conn)
 	prepare(conn, "ack", "SELECT usher.ack('bench', $1::bigint)");
 	while (idle < 1)
 	{
+		int64_t since = now_ns();
 		PGresult *result = PQexecPrepared(conn, "wait", 0, NULL, NULL, NULL, 0);
 		int64_t woken = now_ns();
 		int rows;
@@ -126,9 +129,8 @@ wait_delivery(Run *run, PGconn *conn)
 		if (rows > 0)
 		{
 			snprintf(lease, sizeof(lease), "%s", PQgetvalue(result, 0, 0));
-			note_return(run, atoll(PQgetvalue(result, 0, 1)));
-			run->returned[run->returns - 1].at = woken;
-			note_return(run, atoll(PQgetvalue(result, rows - 1, 1)));
+			note_return(run, atoll(PQgetvalue(result, 0, 1)), since, woken);
+			note_return(run, atoll(PQgetvalue(result, rows - 1, 1)), 0, now_ns());
 			expect(conn, PQexecPrepared(conn, "ack", 1, params, NULL, NULL, 0), PGRES_TUPLES_OK);
 			idle = 0;
 		}
@@ -152,7 +154,7 @@ wait_notify(Run *run, PGconn *conn)
 			die("%s", PQerrorMessage(conn));
 		while ((notify = PQnotifies(conn)) != NULL)
 		{
-			note_return(run, atoll(notify->extra));
+			note_return(run, atoll(notify->extra), 0, now_ns());
 			seen++;
 			PQfreemem(notify);
 		}
@@ -236,12 +238,20 @@ compare(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
+/* Of sorted times. */
+static double
+ms(const int64_t *times, int n, double fraction)
+{
+	return n == 0 ? 0 : (double) times[(int) ((n - 1) * fraction)] / 1e6;
+}
+
 static void
 print_times(Run *run)
 {
 	int64_t *acknowledged = calloc((size_t) run->commits, sizeof(int64_t));
 	int64_t *sent = calloc((size_t) run->commits, sizeof(int64_t));
-	int early = 0;
+	int64_t *waiting = calloc((size_t) run->commits, sizeof(int64_t));
+	int early = 0, found_waiting = 0;
 	int r = 0;
 
 	for (int i = 0; i < run->commits; i++)
@@ -253,13 +263,19 @@ print_times(Run *run)
 		acknowledged[i] = run->returned[r].at - run->commit[i].acknowledged;
 		sent[i] = run->returned[r].at - run->commit[i].sent;
 		early += acknowledged[i] < 0;
+		if (run->returned[r].since != 0 && run->returned[r].since < run->commit[i].sent)
+			waiting[found_waiting++] = acknowledged[i];
 	}
 	qsort(acknowledged, (size_t) run->commits, sizeof(int64_t), compare);
 	qsort(sent, (size_t) run->commits, sizeof(int64_t), compare);
-#define MS(times, fraction) ((double) (times)[(int) ((run->commits - 1) * (fraction))] / 1e6)
-	printf("p50=%.4f p99=%.4f max=%.4f early=%.4f sent_p50=%.4f sent_p99=%.4f wakeups=%d\n",
-		   MS(acknowledged, 0.5), MS(acknowledged, 0.99), MS(acknowledged, 1.0),
-		   (double) early / run->commits, MS(sent, 0.5), MS(sent, 0.99), run->returns);
+	qsort(waiting, (size_t) found_waiting, sizeof(int64_t), compare);
+	printf("p50=%.4f p99=%.4f max=%.4f early=%.4f sent_p50=%.4f sent_p99=%.4f wakeups=%d",
+		   ms(acknowledged, run->commits, 0.5), ms(acknowledged, run->commits, 0.99),
+		   ms(acknowledged, run->commits, 1), (double) early / run->commits,
+		   ms(sent, run->commits, 0.5), ms(sent, run->commits, 0.99), run->returns);
+	printf(" waiting=%d waiting_p50=%.4f waiting_p99=%.4f waiting_max=%.4f\n", found_waiting,
+		   ms(waiting, found_waiting, 0.5), ms(waiting, found_waiting, 0.99),
+		   ms(waiting, found_waiting, 1));
 }
 
 int
