@@ -102,6 +102,19 @@ identity_is_revoked(const Identity *identity)
 	return false;
 }
 
+typedef struct KeyName
+{
+	const char *tenant, *name;
+} KeyName;
+
+static bool
+is_named(const Identity *key, void *context)
+{
+	const KeyName *wanted = context;
+
+	return strcmp(key->tenant, wanted->tenant) == 0 && strcmp(key->user, wanted->name) == 0;
+}
+
 void
 identity_revoked(const char *tenant, const char *kind, const char *id, int64_t not_before)
 {
@@ -113,6 +126,9 @@ identity_revoked(const char *tenant, const char *kind, const char *id, int64_t n
 		return;
 	}
 	revocations_add(who.revocations, tenant, known, id, not_before);
+	/* A key that was made and dropped within one second is as old as its revocation: ask for it again. */
+	if (known == REVOKE_KEY)
+		token_cache_sweep(who.api_keys, is_named, &(KeyName){tenant, id});
 	if (who.on_revoked != NULL)
 		who.on_revoked(tenant, kind, id, not_before);
 }
