@@ -253,6 +253,8 @@ db_busy(void)
 		return true;
 	for (int i = 0; i < LANES; i++)
 	{
+		if (i == LANE_LOG)
+			continue;
 		if (lanes[i].queue.count > 0)
 			return true;
 		for (int j = 0; j < lanes[i].nconnections; j++)

@@ -79,7 +79,7 @@ extern bool db_ready(void);
 extern bool db_away(DbLane lane); /* does it refuse at once? */
 extern int db_retry_after_seconds(void); /* for a reply 503 */
 
-/* Something is queued or in flight? */
+/* Is something queued or in flight that a request waits for?  The log's lane is the loop's own: it always waits for more. */
 extern bool db_busy(void);
 extern void db_stop(void); /* ends all connections; calls end as lost or unsent */
 
