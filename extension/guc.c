@@ -33,6 +33,9 @@ int usher_once_timeout_s;
 int usher_metric_series;
 int usher_handler_workers;
 int usher_handler_memory_kb;
+int usher_zone_slots;
+int usher_box_max_hold_s;
+int usher_box_payment_timeout_s;
 
 typedef struct Setting
 {
@@ -56,6 +59,12 @@ typedef struct Setting
 	}
 
 static const Setting settings[] = {
+	INTEGER("boxoffice.max_hold", &usher_box_max_hold_s, 1800, 1, 86400 * 7, PGC_SUSET, GUC_UNIT_S,
+			"Longest time for which a reservation holds its places before a payment begins."),
+	INTEGER("boxoffice.payment_timeout", &usher_box_payment_timeout_s, 900, 1, 86400 * 7, PGC_SUSET,
+			GUC_UNIT_S, "How long a payment that has begun holds the places of its booking."),
+	INTEGER("boxoffice.zone_slots", &usher_zone_slots, 16384, 8, 10000000, PGC_POSTMASTER, 0,
+			"Zones of this cluster whose free places are kept in memory."),
 	TEXT("usher.actor", &usher_actor, "",
 		 "Actor of appended events, a JSON object {\"id\", \"type\"} or a plain id."),
 	INTEGER("usher.append_buffer", &usher_append_buffer_kb, 16384, 64, MAX_KILOBYTES, PGC_USERSET,
@@ -117,4 +126,5 @@ usher_guc_init(void)
 									s->context, s->flags, NULL, NULL, NULL);
 	}
 	MarkGUCPrefixReserved(USHER_SCHEMA);
+	MarkGUCPrefixReserved("boxoffice");
 }

@@ -4,6 +4,7 @@
  */
 #include "usher.h"
 
+#include "boxoffice/box.h"
 #include "database.h"
 #include "handler/handler.h"
 #include "idempotency/once.h"
@@ -50,6 +51,7 @@ _PG_init(void)
 	usher_relay_init();
 	usher_lease_callbacks();
 	usher_handlers_init();
+	usher_box_init();
 	usher_database_init();
 	register_launcher();
 }

@@ -4,6 +4,7 @@
  */
 #include "shmem.h"
 
+#include "boxoffice/box.h"
 #include "metrics/metrics.h"
 #include "subscription/subscription.h"
 
@@ -43,7 +44,8 @@ shmem_request(void)
 	RequestAddinShmemSpace(usher_members_size());
 	RequestAddinShmemSpace(usher_leases_size());
 	RequestAddinShmemSpace(usher_metrics_size());
-	RequestNamedLWLockTranche(TRANCHE, 4);
+	RequestAddinShmemSpace(usher_zones_size());
+	RequestNamedLWLockTranche(TRANCHE, 5);
 }
 
 static void
@@ -67,6 +69,7 @@ shmem_startup(void)
 		s->waiter_lock = &locks[1].lock;
 		s->lease_lock = &locks[2].lock;
 		s->metrics_lock = &locks[3].lock;
+		s->box_lock = &locks[4].lock;
 		pg_atomic_init_u64(&s->last_lease, (uint64) GetCurrentTimestamp());
 		s->ndbs = usher_max_databases;
 		s->nslots = MaxBackends;
@@ -104,6 +107,9 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].subscriptions_generation, 0);
 			pg_atomic_init_u32(&s->dbs[i].handler_watcher, 0);
 			pg_atomic_init_u64(&s->dbs[i].idle_handlers, 0);
+			pg_atomic_init_u32(&s->dbs[i].box_generation, 1);
+			pg_atomic_init_u32(&s->dbs[i].box_procno, USHER_NO_PROC);
+			pg_atomic_init_u64(&s->dbs[i].box_deadline, PG_UINT64_MAX);
 			pg_atomic_init_u32(&s->dbs[i].cursor_numbers_known, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
@@ -126,6 +132,7 @@ shmem_startup(void)
 	usher_members_init();
 	usher_leases_init();
 	usher_metrics_init();
+	usher_zones_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -6,7 +6,8 @@
  * and raising of their counters; UsherDb.mutex protects the fields marked
  * (m) and is held for a few instructions only; `waiter_lock` protects the
  * list of waiters (shared to walk, exclusive to change); `lease_lock` the
- * leases of subscriptions, `metrics_lock` the table of series.  Everything else
+ * leases of subscriptions, `metrics_lock` the table of series, `box_lock` the
+ * slots of zones (shared to look one up, exclusive to change the set).  Everything else
  * is atomic.  Order: lock, then waiter_lock or metrics_lock; a mutex is always
  * the last.
  */
@@ -54,6 +55,10 @@ typedef struct UsherDb
 	pg_atomic_uint32 subscriptions_generation; /* counts changes of subscriptions and handlers */
 	pg_atomic_uint32 handler_watcher; /* number of its entry, from 1; 0: nobody watches the log */
 	pg_atomic_uint64 idle_handlers; /* a bit for each entry whose worker sleeps */
+	pg_atomic_uint32 box_generation; /* counts changes of the box office's configuration */
+	pg_atomic_uint32 box_procno; /* worker that lets reservations expire, or USHER_NO_PROC */
+	pg_atomic_uint64
+		box_deadline; /* the first of them that is known to be due; PG_UINT64_MAX: none */
 	pg_atomic_uint32 cursor_numbers_known; /* numbers are above those in the tables */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
@@ -139,6 +144,7 @@ typedef struct UsherShared
 	LWLock *waiter_lock;
 	LWLock *lease_lock; /* of the tables in subscription/lease.c */
 	LWLock *metrics_lock; /* of the table in metrics/series.c */
+	LWLock *box_lock; /* of the zones in boxoffice/slot.c */
 	pg_atomic_uint64 last_lease; /* only rises, also over restarts: it begins with the time */
 	int ndbs;
 	int nslots;

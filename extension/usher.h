@@ -55,6 +55,9 @@ extern int usher_once_timeout_s;
 extern int usher_metric_series;
 extern int usher_handler_workers;
 extern int usher_handler_memory_kb;
+extern int usher_zone_slots;
+extern int usher_box_max_hold_s;
+extern int usher_box_payment_timeout_s;
 
 extern void usher_guc_init(void);
 

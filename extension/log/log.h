@@ -8,6 +8,7 @@
  *	  position.c   counter, slots, stable position
  *	  partition.c  partitions ahead of need
  *	  stream.c     stream lock
+ *	  stream_name.c  order and category of names
  *	  head.c       head version, segments, limits
  *	  outbox.c     this transaction's pending events
  *	  rows.c       many rows and their index entries
@@ -202,6 +203,7 @@ extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 fir
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);
 extern void usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n);
 extern void usher_streams_take_back(void);
+extern void usher_streams_make(const UsherStreamKey *keys, UsherStream **streams, int n);
 extern UsherStream *usher_stream_locked(int32 tenant_id, const text *name);
 extern int64 usher_stream_head(int32 tenant_id, const text *name, int *flags);
 extern void usher_stream_limits(int32 tenant_id, const text *name, UsherStreamLimits *limits);
@@ -209,6 +211,7 @@ extern int
 usher_stream_segments(int32 tenant_id, const text *name, int64 **from, int64 **first_version);
 extern text *usher_stream_category(const text *stream);
 extern int32 usher_category_hash(const text *category);
+extern int usher_stream_names_compare(const void *a, const void *b);
 extern int usher_stream_compare(const UsherStream *a, const UsherStream *b);
 extern void usher_stream_hide(UsherStream *stream, int64 tombstone, bool reusable);
 extern void usher_stream_segment_add(UsherStream *stream, int64 from, int64 version);

@@ -104,44 +104,6 @@ usher_stream_locked(int32 tenant_id, const text *name)
 	return entry ? entry->stream : NULL;
 }
 
-/* The category of `order-42` is `order`; a name without a dash is its own. */
-text *
-usher_stream_category(const text *stream)
-{
-	const char *s = VARDATA_ANY(stream);
-	int len = VARSIZE_ANY_EXHDR(stream);
-	const char *dash = memchr(s, '-', len);
-
-	return cstring_to_text_with_len(s, dash ? dash - s : len);
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-	const text *x = *(const text *const *) a;
-	const text *y = *(const text *const *) b;
-	int xlen = VARSIZE_ANY_EXHDR(x), ylen = VARSIZE_ANY_EXHDR(y);
-	int order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(xlen, ylen));
-
-	return order != 0 ? order : xlen - ylen;
-}
-
-/* In the order of the indexes. */
-int
-usher_stream_compare(const UsherStream *a, const UsherStream *b)
-{
-	return a->tenant_id != b->tenant_id ? (a->tenant_id < b->tenant_id ? -1 : 1)
-										: compare_names(&a->name, &b->name);
-}
-
-/* Short, so that the entries of a category's index are; its readers compare the category as well. */
-int32
-usher_category_hash(const text *category)
-{
-	return (int32) hash_bytes((const unsigned char *) VARDATA_ANY(category),
-							  VARSIZE_ANY_EXHDR(category));
-}
-
 static void
 registry_take(Locker *locker, Registered *found)
 {
@@ -174,7 +136,7 @@ registry_row(Locker *locker, const UsherStream *stream, TupleTableSlot *slot)
 {
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, false, REGISTRY_NATTS * sizeof(bool));
-	slot->tts_values[REGISTRY_TENANT_ID - 1] = Int32GetDatum(locker->tenant_id);
+	slot->tts_values[REGISTRY_TENANT_ID - 1] = Int32GetDatum(stream->tenant_id);
 	slot->tts_values[REGISTRY_STREAM - 1] = PointerGetDatum(stream->name);
 	slot->tts_values[REGISTRY_CATEGORY - 1] = PointerGetDatum(stream->category);
 	slot->tts_values[REGISTRY_FIRST_POSITION - 1] = Int64GetDatum(stream->segment);
@@ -224,6 +186,29 @@ run_add(Locker *locker, Run *run, UsherStream *stream)
 	run->streams[run->n++] = stream;
 }
 
+/* Insert the rows of at most RUN_MAX streams. */
+static void
+registry_insert(Locker *locker, UsherStream *const *streams, int n)
+{
+	int64 partition = current_partition(locker);
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		streams[i]->segment = partition;
+		streams[i]->created = true;
+		if (locker->rows[i] == NULL)
+			locker->rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
+													   &TTSOpsHeapTuple);
+		registry_row(locker, streams[i], locker->rows[i]);
+	}
+	if (locker->indexes == NULL)
+		locker->indexes = CatalogOpenIndexes(locker->registry);
+	usher_rows_insert(locker->indexes, NULL, locker->rows, n, NULL, NULL);
+	pg_atomic_fetch_add_u64(&locker->db->registrations, n);
+}
+
 /*
  * Insert the rows of a run and let go of the creator locks.  Returns how many
  * are ours now, moved to the front; the others somebody else has inserted
@@ -233,7 +218,6 @@ static int
 run_insert(Locker *locker, Run *run)
 {
 	bool changed = pg_atomic_read_u64(&locker->db->registrations) != run->seen;
-	int64 partition = current_partition(locker);
 	LOCKTAG tag;
 	int ours = 0;
 
@@ -244,22 +228,10 @@ run_insert(Locker *locker, Run *run)
 
 		if (changed && registry_find(locker, stream->name, &found))
 			continue;
-		stream->segment = partition;
-		stream->created = true;
-		if (locker->rows[ours] == NULL)
-			locker->rows[ours] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
-														  &TTSOpsHeapTuple);
-		registry_row(locker, stream, locker->rows[ours]);
 		run->streams[i] = run->streams[ours];
 		run->streams[ours++] = stream;
 	}
-	if (ours > 0)
-	{
-		if (locker->indexes == NULL)
-			locker->indexes = CatalogOpenIndexes(locker->registry);
-		usher_rows_insert(locker->indexes, NULL, locker->rows, ours, NULL, NULL);
-		pg_atomic_fetch_add_u64(&locker->db->registrations, ours);
-	}
+	registry_insert(locker, run->streams, ours);
 	for (int i = 0; i < run->n; i++)
 	{
 		creator_lock_tag(&tag, locker->tenant_id, run->streams[i]->name);
@@ -448,7 +420,7 @@ run_missing(Locker *locker, Run *run, const text *name, Registered *found)
 		run->bounded = false;
 		pg_read_barrier();
 	}
-	if (run->bounded && (run->bound == NULL || compare_names(&name, &run->bound) < 0))
+	if (run->bounded && (run->bound == NULL || usher_stream_names_compare(&name, &run->bound) < 0))
 	{
 		run->covered = true;
 		return true;
@@ -470,7 +442,7 @@ run_missing(Locker *locker, Run *run, const text *name, Registered *found)
 		registry_take(locker, found);
 	}
 	ExecClearTuple(locker->slot);
-	return run->bound == NULL || compare_names(&name, &run->bound) != 0;
+	return run->bound == NULL || usher_stream_names_compare(&name, &run->bound) != 0;
 }
 
 /* By name; of equal names one that may be created comes first. */
@@ -478,7 +450,7 @@ static int
 compare_wanted(const void *a, const void *b)
 {
 	const UsherStreamWanted *x = a, *y = b;
-	int order = compare_names(&x->name, &y->name);
+	int order = usher_stream_names_compare(&x->name, &y->name);
 
 	return order != 0 ? order : (int) y->create - (int) x->create;
 }
@@ -502,7 +474,7 @@ usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n)
 	{
 		const text *name = wanted[i].name;
 
-		if ((i > 0 && compare_names(&wanted[i - 1].name, &name) == 0) ||
+		if ((i > 0 && usher_stream_names_compare(&wanted[i - 1].name, &name) == 0) ||
 			(any_locked && usher_stream_locked(tenant_id, name) != NULL))
 			continue;
 		if (!run_missing(&locker, &run, name, &found))
@@ -551,6 +523,26 @@ usher_streams_take_back(void)
 		locked_delete(locked, key);
 	}
 	nlocked = kept;
+}
+
+/*
+ * Streams whose names nobody else can know yet: made without a look and
+ * without a lock.  Of different tenants, if need be.
+ */
+void
+usher_streams_make(const UsherStreamKey *keys, UsherStream **streams, int n)
+{
+	Locker locker;
+
+	locker_open(&locker, 0);
+	for (int i = 0; i < n; i++)
+	{
+		streams[i] = new_stream(keys[i].tenant_id, keys[i].name);
+		remember_locked(streams[i]);
+	}
+	for (int i = 0; i < n; i += RUN_MAX)
+		registry_insert(&locker, streams + i, Min(RUN_MAX, n - i));
+	locker_close(&locker);
 }
 
 /* A released savepoint hands its locks to its parent. */

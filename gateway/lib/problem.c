@@ -43,6 +43,18 @@ const Problem problem_table[] = {
 	{"US026", 409, "lease-lost", "The lease is over", 0, true},
 	{"US027", 409, "request-in-progress", "A request with this idempotency key is under way", 1,
 	 true},
+	{"US030", 409, "sold-out", "There are not as many places left", 0, true},
+	{"US031", 409, "user-limit", "A user cannot have so many places", 0, true},
+	{"US032", 409, "sale-closed", "The event is not on sale", 0, true},
+	{"US033", 409, "seat-taken", "Seats are taken", 0, true},
+	{"US034", 404, "unknown-show", "There is no such show", 0, true},
+	{"US035", 400, "quantity", "The quantity is not possible", 0, true},
+	{"US036", 410, "booking-expired", "The reservation has expired", 0, true},
+	{"US037", 409, "wrong-state", "Its state does not allow it", 0, true},
+	{"US038", 404, "unknown-booking", "There is no such booking", 0, true},
+	{"US039", 429, "hold-abuse", "Too many reservations were left to expire", 60, true},
+	{"US040", 503, "out-of-resources", "The database is short of resources", 2, false},
+	{"US041", 500, "internal", "Something went wrong inside", 0, false},
 	/* connections */
 	{"08", 503, "database-unavailable", "The database cannot be reached", 1, false},
 	/* values: of more digits than a number may have, of no encoding, of no JSON */

@@ -41,7 +41,7 @@ calls_without_errcode() {
 settings_without_documentation() {
 	local name
 
-	grep -ohE '"usher\.[a-z_]+",' extension/guc.c 2>/dev/null | tr -d '",' | sort -u |
+	grep -ohE '"(usher|boxoffice)\.[a-z_]+",' extension/guc.c 2>/dev/null | tr -d '",' | sort -u |
 		while read -r name; do
 			grep -qF "\`$name\`" <<<"$documentation" || echo "$name"
 		done
@@ -51,7 +51,7 @@ documented_settings_that_do_not_exist() {
 	local name
 
 	[ -e docs/settings.md ] || return 0
-	grep -oE '^\| *`usher\.[a-z_]+`' docs/settings.md | grep -oE 'usher\.[a-z_]+' | sort -u |
+	grep -oE '^\| *`(usher|boxoffice)\.[a-z_]+`' docs/settings.md | grep -oE '(usher|boxoffice)\.[a-z_]+' | sort -u |
 		while read -r name; do
 			grep -qF "\"$name\"" extension/guc.c || echo "$name"
 		done

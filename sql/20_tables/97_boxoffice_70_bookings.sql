@@ -1,0 +1,31 @@
+-- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it.)
+CREATE TABLE boxoffice.bookings (
+    tenant_id       integer NOT NULL,
+    quantity        integer NOT NULL,
+    booking_id      uuid NOT NULL,
+    event_id        bigint NOT NULL,
+    show_id         bigint NOT NULL,
+    total           bigint NOT NULL,
+    tax             bigint NOT NULL,
+    fee             bigint NOT NULL,
+    refund_due      bigint NOT NULL,
+    fingerprint     bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    expires_at      timestamptz NOT NULL,
+    status          text COLLATE "C" NOT NULL,
+    currency        text COLLATE "C" NOT NULL,
+    code            text COLLATE "C" NOT NULL,
+    user_id         text COLLATE "C" NOT NULL,
+    idempotency_key text COLLATE "C",
+    payment_ref     text COLLATE "C",
+    provider_ref    text COLLATE "C",
+    reason          text,
+    CONSTRAINT bookings_pkey PRIMARY KEY (tenant_id, booking_id)
+);
+CREATE INDEX bookings_user ON boxoffice.bookings (tenant_id, user_id, event_id);
+CREATE UNIQUE INDEX bookings_key ON boxoffice.bookings (tenant_id, user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX bookings_show ON boxoffice.bookings (tenant_id, show_id);
+CREATE INDEX bookings_expiry ON boxoffice.bookings (expires_at) WHERE status IN ('reserved', 'payment_pending');
+COMMENT ON TABLE boxoffice.bookings IS
+'Places that a user holds or has bought. Its history is the stream booking-<id>. Amounts in minor units of the currency; total is the sum of its items that are not cancelled. Written by functions of boxoffice only.';

@@ -1,0 +1,11 @@
+CREATE FUNCTION boxoffice.item_json(i boxoffice.booking_items)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object('item', i.item, 'zone', i.zone_id, 'price_type', i.price_type_id, 'quantity', i.quantity,
+               'unit_price', i.unit_price, 'tax', i.tax, 'fee', i.fee)
+        || CASE WHEN i.seats IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('seats', i.seats) END
+        || CASE WHEN i.cancelled THEN '{"cancelled": true}'::jsonb ELSE '{}'::jsonb END
+$$;
+COMMENT ON FUNCTION boxoffice.item_json IS 'Internal: an item of a booking, as in boxoffice.booking.items.';
