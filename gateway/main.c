@@ -21,6 +21,7 @@
 #include "journal.h"
 #include "limit.h"
 #include "listener.h"
+#include "notify.h"
 #include "lib/text.h"
 #include "parked.h"
 #include "router.h"
@@ -32,7 +33,7 @@ static struct
 {
 	ev_signal hangup, terminate, interrupt;
 	ev_prepare batches;
-	ev_timer drain;
+	ev_timer drain, watchdog;
 	double deadline; /* of the drain; 0: none */
 } boot;
 
@@ -85,10 +86,12 @@ reload(struct ev_loop *loop, ev_signal *watcher, int events)
 	char error[512], restart[512];
 
 	(void) loop, (void) watcher, (void) events;
+	notify_reloading();
 	if (!config_reload(restart, sizeof(restart)))
 	{
 		journal_reopen();
 		journal(JOURNAL_ERROR, "reload: %s; what was there stays", restart);
+		notify_ready();
 		return;
 	}
 	journal_reopen();
@@ -101,6 +104,7 @@ reload(struct ev_loop *loop, ev_signal *watcher, int events)
 				"reload: the certificate or the key cannot be used; the old ones stay");
 	else
 		journal(JOURNAL_INFO, "the configuration was read again");
+	notify_ready();
 }
 
 /* Ten times a second while draining: is anything still at work? */
@@ -130,6 +134,7 @@ terminate(struct ev_loop *loop, ev_signal *watcher, int events)
 	}
 	journal(JOURNAL_INFO, "draining: %d connections, %d requests in flight", listener_connections(),
 			listener_requests());
+	notify_stopping();
 	boot.deadline = ev_now(loop) + config.drain_timeout_seconds;
 	listener_stop_accepting();
 	parked_drain();
@@ -143,6 +148,14 @@ round_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	(void) loop, (void) watcher, (void) events;
 	batch_flush();
+}
+
+/* The loop turns: systemd need not start us again. */
+static void
+still_alive(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void) loop, (void) timer, (void) events;
+	notify_watchdog();
 }
 
 /*
@@ -214,6 +227,7 @@ main(int argc, char **argv)
 		fail(error);
 	if (action != CONFIG_RUN)
 		return act(action);
+	notify_start();
 	usherd_loop = ev_default_loop(EVFLAG_NOSIGMASK);
 	journal_start();
 	if (!identity_load(error, sizeof(error)) || !limit_load(error, sizeof(error)))
@@ -226,7 +240,13 @@ main(int argc, char **argv)
 		fail(error);
 	ev_prepare_init(&boot.batches, round_ends);
 	ev_prepare_start(usherd_loop, &boot.batches);
+	if (notify_watchdog_seconds() > 0)
+	{
+		ev_timer_init(&boot.watchdog, still_alive, 0, notify_watchdog_seconds());
+		ev_timer_start(usherd_loop, &boot.watchdog);
+	}
 	journal(JOURNAL_INFO, "usherd %s is ready", USHERD_VERSION);
+	notify_ready();
 	ev_run(usherd_loop, 0);
 	db_stop();
 	listener_stop();

@@ -1,6 +1,6 @@
 /*
  * gateway/reply.c
- *	  Replies: the headers that all have, problems (RFC 9457), ETags, CORS, the access log.
+ *	  Replies: the headers that all have, problems (RFC 9457), ETags, gzip, CORS, the access log.
  *
  * A reply ends its request: behind it the request is freed.
  */
@@ -11,11 +11,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "compress.h"
 #include "config.h"
 #include "db.h"
 #include "journal.h"
+#include "lib/accept_encoding.h"
 #include "lib/problem.h"
 #include "listener.h"
+#include "metrics.h"
 #include "router.h"
 #include "usherd.h"
 
@@ -183,6 +186,7 @@ static void
 log_access(const Request *request, int status, size_t bytes)
 {
 	char address[64];
+	double seconds = ev_time() - request->started;
 	JournalAccess access = {
 		.request_id = request->request_id,
 		.traceparent = request->traceparent,
@@ -193,12 +197,14 @@ log_access(const Request *request, int status, size_t bytes)
 		.route = request->route ? request->route->path : "",
 		.status = status,
 		.bytes = (int64_t) bytes,
-		.seconds = ev_time() - request->started,
+		.seconds = seconds,
 		.address = address,
 		.tenant = request->identity ? request->identity->tenant : "",
 		.user = request->identity ? request->identity->user : "",
 	};
 
+	metrics_request(request->route ? (int) (request->route - usherd_routes) : -1, status, bytes,
+					seconds);
 	if (config.access_log[0] == '\0')
 		return;
 	limit_format_address(&request->address, address, sizeof(address));
@@ -258,9 +264,36 @@ add_common(Request *request, int status, const char *content_type, size_t len, b
 			 request->reply_headers.len);
 }
 
+/* Is the type one that shrinks? */
+static bool
+is_text(const char *content_type)
+{
+	return content_type != NULL &&
+		   (strncmp(content_type, "text/", 5) == 0 || strstr(content_type, "json") != NULL ||
+			strstr(content_type, "javascript") != NULL || strstr(content_type, "xml") != NULL);
+}
+
+/* The body as the client wants it; its headers are added. */
+static Slice
+encoded_body(Request *request, const char *content_type, const char *body, size_t len)
+{
+	Slice plain = {body, len}, small;
+
+	if (config.gzip_bytes_min <= 0 || len < (size_t) config.gzip_bytes_min ||
+		!is_text(content_type))
+		return plain;
+	reply_header(request, "Vary", "Accept-Encoding");
+	if (!accepts_gzip(request_header(request, "accept-encoding")) ||
+		!compress_gzip(body, len, &small))
+		return plain;
+	reply_header(request, "Content-Encoding", "gzip");
+	return small;
+}
+
 void
 reply(Request *request, int status, const char *content_type, const char *body, size_t len)
 {
+	Slice encoded;
 	static Text out;
 	bool keep_alive;
 	char tag[24];
@@ -285,13 +318,14 @@ reply(Request *request, int status, const char *content_type, const char *body, 
 			len = 0;
 		}
 	}
+	encoded = encoded_body(request, content_type, body, len);
 	out.len = 0;
-	add_common(request, status, content_type, len, keep_alive, &out);
+	add_common(request, status, content_type, encoded.len, keep_alive, &out);
 	text_add(&out, "\r\n", 2);
 	if (request->method == METHOD_HEAD)
-		len = 0;
-	text_add(&out, body, len);
-	log_access(request, status, len);
+		encoded.len = 0;
+	text_add(&out, encoded.data, encoded.len);
+	log_access(request, status, encoded.len);
 	connection_reply(request->connection, out.data, out.len, !keep_alive);
 	request_free(request);
 }

@@ -310,6 +310,17 @@ const Route usherd_routes[] = {
 	},
 	{
 		.method = METHOD_GET,
+		.path = "/metrics",
+		.operation = "metrics",
+		.summary = "What the database and usherd count, for Prometheus",
+		.tag = "meta",
+		.anonymous = true,
+		.admin = true,
+		.replies = {{200, "text/plain", NULL, "Samples."}},
+		.handle = handle_metrics,
+	},
+	{
+		.method = METHOD_GET,
 		.path = "/openapi.json",
 		.operation = "openapi",
 		.summary = "This description",

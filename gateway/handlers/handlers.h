@@ -41,6 +41,9 @@ extern void handle_whoami(Request *request);
 extern void handle_openapi(Request *request);
 extern void handle_docs(Request *request); /* the page, and the files that it names */
 
+/* admin.c */
+extern void handle_metrics(Request *request);
+
 /*
  * event.c: rows of usher's read functions as JSON: {"items":[…],"next":…,"has_more":…} of at most
  * config.reply_bytes_max.  Rows without a position are none.
