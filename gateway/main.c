@@ -107,6 +107,12 @@ reload(struct ev_loop *loop, ev_signal *watcher, int events)
 	notify_ready();
 }
 
+bool
+usherd_draining(void)
+{
+	return boot.deadline > 0;
+}
+
 /* Ten times a second while draining: is anything still at work? */
 static void
 drain_some(struct ev_loop *loop, ev_timer *timer, int events)

@@ -19,6 +19,9 @@ extern struct ev_loop *usherd_loop;
 extern void usherd_random_hex(char *text, int n);
 extern double usherd_random(void); /* 0 <= x < 1, for jitter */
 
+/* SIGTERM has come: what is in flight is finished. */
+extern bool usherd_draining(void);
+
 /* usherd token, usherd keygen: other programs under the same name. */
 extern int token_main(int argc, char **argv);
 

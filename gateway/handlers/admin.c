@@ -1,20 +1,28 @@
 /*
  * gateway/handlers/admin.c
- *	  /metrics, on the administration's listener.
+ *	  /readyz and /metrics, on the administration's listener.
  *
- * It asks the database, and answers also when that is not there.
+ * Both ask the database, and answer also when it is not there.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "../control.h"
 #include "../lib/json_check.h"
 #include "../metrics.h"
 #include "../router.h"
+#include "../tail.h"
+#include "../usherd.h"
 #include "handlers.h"
 
 static const DbStatement metrics_statement = {
 	.name = "metrics",
 	.sql = "SELECT name, type, help, labels, value FROM usher.metrics()",
+};
+
+static const DbStatement status_statement = {
+	.name = "status",
+	.sql = "SELECT in_recovery, stable_position FROM usher.gateway_status()",
 };
 
 static void
@@ -123,4 +131,43 @@ handle_metrics(Request *request)
 
 	call.context = request;
 	db_submit(LANE_SLOW, &call);
+}
+
+static void
+status_read(void *context, DbOutcome outcome, PGresult *result)
+{
+	Request *request = context;
+	bool there = outcome == DB_DONE && PQntuples(result) == 1;
+	Text json = {0};
+	long long stable;
+
+	if (!there)
+		reply_unavailable(request, "not-ready", "the database cannot be reached");
+	else if (!control_ready())
+		reply_unavailable(request, "not-ready", "the revocations have not been read yet");
+	else if (usherd_draining())
+		reply_unavailable(request, "not-ready", "usherd is about to end");
+	else
+	{
+		stable = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+		text_printf(&json, "{\"status\":\"ready\",\"standby\":%s,\"stable_position\":%lld",
+					PQgetvalue(result, 0, 0)[0] == 't' ? "true" : "false", stable);
+		/* How far the readers of the log's end are behind; without any, nothing is read. */
+		if (tail_position() >= 0)
+			text_printf(&json, ",\"lag\":%lld",
+						stable > tail_position() ? stable - (long long) tail_position() : 0LL);
+		text_char(&json, '}');
+		reply_json(request, 200, &json);
+		text_free(&json);
+	}
+}
+
+/* Can usherd serve: is there a database that understands us and answers, and are the revocations known? */
+void
+handle_ready(Request *request)
+{
+	DbCall call = {.statement = &status_statement, .tenant = "", .done = status_read};
+
+	call.context = request;
+	db_submit(LANE_READ, &call);
 }

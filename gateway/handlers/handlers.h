@@ -36,12 +36,12 @@ extern void handle_replay(Request *request); /* POST /v1/dead-letters/replay */
 
 /* meta.c */
 extern void handle_health(Request *request);
-extern void handle_ready(Request *request);
 extern void handle_whoami(Request *request);
 extern void handle_openapi(Request *request);
 extern void handle_docs(Request *request); /* the page, and the files that it names */
 
 /* admin.c */
+extern void handle_ready(Request *request);
 extern void handle_metrics(Request *request);
 
 /*

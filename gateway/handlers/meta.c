@@ -4,8 +4,6 @@
  */
 #include <string.h>
 
-#include "../control.h"
-#include "../db.h"
 #include "../embed.h"
 #include "../router.h"
 #include "../usherd.h"
@@ -17,20 +15,6 @@ handle_health(Request *request)
 	static const char alive[] = "{\"status\":\"ok\",\"version\":\"" USHERD_VERSION "\"}";
 
 	reply(request, 200, "application/json", alive, sizeof(alive) - 1);
-}
-
-/* Is there a database that understands us, and are the revocations known? */
-void
-handle_ready(Request *request)
-{
-	static const char ready[] = "{\"status\":\"ready\"}";
-
-	if (!db_ready())
-		reply_unavailable(request, "not-ready", "the database cannot be reached");
-	else if (!control_ready())
-		reply_unavailable(request, "not-ready", "the revocations have not been read yet");
-	else
-		reply(request, 200, "application/json", ready, sizeof(ready) - 1);
 }
 
 static void
