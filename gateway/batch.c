@@ -22,6 +22,12 @@
 
 #define RETRY_SECONDS_MAX 5.0
 #define PATIENCE_SECONDS  0.02
+/* All of a batch wait for all of it; so batches are smaller while several tenants are there. */
+#define MIXED_REQUESTS_MAX  64 /* of several tenants */
+#define SINGLE_REQUESTS_MAX 32 /* of one tenant, when another was there lately */
+#define UNEQUAL_REQUESTS_MIN \
+	16 /* and only then the rest of the one who wants more than the others */
+#define MIXED_SECONDS 1.0
 
 static const DbStatement append_statement = {
 	"append_requests",
@@ -187,16 +193,31 @@ group_take(GroupList *list)
 	return group;
 }
 
+static int
+smaller(int a, int b)
+{
+	return a < b ? a : b;
+}
+
 /* In turn, as many as a batch holds; NULL: nobody can go. */
 static Group *
 group_from_queue(void)
 {
+	static double mixed_at = -MIXED_SECONDS;
+	bool mixed = queue.ntenants > 1;
+	bool lately = db_now() - mixed_at < MIXED_SECONDS;
+	int room = smaller(config.batch_requests_max, mixed    ? MIXED_REQUESTS_MAX
+												  : lately ? SINGLE_REQUESTS_MAX
+														   : config.batch_requests_max);
 	Group *group = NULL;
 	size_t bytes = 0;
 	int events = 0;
 	Element *element;
 
-	while ((group == NULL || group->n < config.batch_requests_max) &&
+	if (mixed)
+		mixed_at = db_now();
+	while ((group == NULL || group->n < room) &&
+		   !(mixed && queue.ntenants == 1 && group != NULL && group->n >= UNEQUAL_REQUESTS_MIN) &&
 		   (element = (Element *) turns_take(&queue)) != NULL)
 	{
 		bool first = group == NULL;
@@ -221,7 +242,7 @@ group_from_queue(void)
 			continue;
 		}
 		if (first)
-			group = group_new(config.batch_requests_max);
+			group = group_new(room);
 		group->elements[group->n++] = element;
 		events += element->request.nevents;
 		bytes += element->bytes;

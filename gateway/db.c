@@ -136,6 +136,17 @@ db_end_call(Call *call, DbOutcome outcome)
 	ev_feed_event(db_loop, &ends, EV_CUSTOM);
 }
 
+void
+db_call_again(Call *call)
+{
+	PQclear(call->result);
+	PQclear(call->then_result);
+	call->result = call->then_result = NULL;
+	call->outcome = DB_DONE;
+	call->again = true;
+	turns_put_back(&lanes[call->lane].queue, &call->turn, call->call.tenant);
+}
+
 static void
 call_done(Call *call)
 {

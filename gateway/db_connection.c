@@ -162,7 +162,7 @@ db_connection_send(DbConnection *connection, Call *call)
 static bool
 session_is_old(const PGresult *result, const char *sqlstate, bool preparing)
 {
-	static const char *const states[] = {"0A000", "26000", "42704", "42804"};
+	static const char *const states[] = {"0A000", "42704", "42804"};
 	const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
 
 	if (strcmp(sqlstate, "25006") == 0)
@@ -202,7 +202,8 @@ take_error(DbConnection *connection, Call *call, PGresult *result)
 	}
 	if (session_is_old(result, sqlstate, *preparing))
 		connection->retire = true;
-	if (*preparing)
+	/* also when an earlier call's PREPARE has failed, or the session forgot it */
+	if (*preparing || strcmp(sqlstate, "26000") == 0)
 		prepared_forget(connection, first ? call->call.statement : call->call.then);
 	*preparing = false;
 	if (first && call->result == NULL)
@@ -239,7 +240,11 @@ take_sync(DbConnection *connection, Call *call)
 		connection->last = NULL;
 	connection->inflight--;
 	connection->progress = ev_now(db_loop);
-	db_end_call(call, call->outcome);
+	if (call->outcome == DB_REFUSED && !call->again &&
+		strcmp(PQresultErrorField(call->result, PG_DIAG_SQLSTATE), "26000") == 0)
+		db_call_again(call);
+	else
+		db_end_call(call, call->outcome);
 }
 
 /* One result of the first call in flight; false: the connection was ended. */

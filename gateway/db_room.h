@@ -25,6 +25,7 @@ typedef struct Call
 	DbLane lane;
 	DbOutcome outcome;
 	PGresult *result, *then_result;
+	bool again; /* its statement was not prepared the first time, so it did nothing */
 	int syncs; /* whose results are still to come */
 	bool preparing, then_preparing; /* the next result is that of a PREPARE */
 } Call;
@@ -73,6 +74,7 @@ extern struct ev_loop *db_loop;
 extern const char *const db_lane_names[LANES];
 extern double db_lane_timeout(DbLane lane); /* statement_timeout, in seconds */
 extern void db_end_call(Call *call, DbOutcome outcome); /* its done() comes later in this round */
+extern void db_call_again(Call *call); /* from the front of its tenant's queue */
 extern void db_lane_pump(DbLane lane); /* the queue's calls leave, as far as connections are free */
 extern void db_connection_ended(DbConnection *connection); /* it can be connected again */
 extern void db_attempt_ended(DbAttempt *attempt);

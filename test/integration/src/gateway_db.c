@@ -13,6 +13,7 @@
  * key or ids.  Prints a JSON object a group.
  */
 #include <ev.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -369,6 +370,17 @@ on_end(struct ev_loop *l, ev_timer *timer, int revents)
 	ev_timer_start(l, timer);
 }
 
+/* End early. */
+static void
+on_term(struct ev_loop *l, ev_signal *watcher, int revents)
+{
+	(void) watcher;
+	ev_timer_stop(l, &end_timer);
+	if (began && !ending)
+		seconds = ev_now(l) - ready_at;
+	on_end(l, &end_timer, revents);
+}
+
 static void
 on_ready(void)
 {
@@ -517,6 +529,7 @@ int
 main(int argc, char **argv)
 {
 	ev_prepare prepare;
+	ev_signal term;
 	struct rusage usage;
 	double elapsed, cpu;
 	int i = 3;
@@ -533,6 +546,8 @@ main(int argc, char **argv)
 	loop = ev_default_loop(EVFLAG_AUTO);
 	ev_prepare_init(&prepare, on_prepare);
 	ev_prepare_start(loop, &prepare);
+	ev_signal_init(&term, on_term, SIGTERM);
+	ev_signal_start(loop, &term);
 	ev_init(&end_timer, on_end);
 	db_on_ready(on_ready);
 	db_start(loop);
