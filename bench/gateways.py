@@ -86,6 +86,7 @@ class Usherd(Server):
     def __init__(self, cluster, database):
         program = os.environ.get('USHERD') or lib.bin_directory() / 'usherd'
         self.port, self.admin_port, self.key = lib.free_port(), lib.free_port(), secrets.token_bytes(32)
+        (cluster.dir / 'keys.json').touch(mode=0o600)
         (cluster.dir / 'keys.json').write_text(tokens.keys(self.key))
         cluster.run('postgres', 'CREATE ROLE usherd LOGIN IN ROLE usher_gateway')
         (cluster.dir / 'usherd.conf').write_text('\n'.join([
