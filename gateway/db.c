@@ -247,6 +247,7 @@ db_submit(DbLane lane, const DbCall *wanted)
 	call->call = *wanted;
 	call->lane = lane;
 	call->outcome = DB_DONE;
+	l->queue.max = (size_t) config.queue_max; /* a reload changes it */
 	if (db_away(lane) || !turns_add(&l->queue, &call->turn, wanted->tenant, db_now(), &evicted))
 	{
 		db_end_call(call, DB_UNSENT);

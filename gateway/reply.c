@@ -214,7 +214,7 @@ log_access(const Request *request, int status, size_t bytes)
 static void
 add_rate(const Request *request, Text *out)
 {
-	if (!request->rate_taken)
+	if (!request->rate_taken || request->rate.limit == 0)
 		return;
 	text_puts(out, "X-RateLimit-Limit: ");
 	text_int(out, request->rate.limit);
