@@ -143,6 +143,7 @@ terminate(struct ev_loop *loop, ev_signal *watcher, int events)
 	notify_stopping();
 	boot.deadline = ev_now(loop) + config.drain_timeout_seconds;
 	listener_stop_accepting();
+	listener_close_idle(); /* from now on a reply ends its connection */
 	parked_drain();
 	ev_timer_init(&boot.drain, drain_some, 0, 0.1);
 	ev_timer_start(loop, &boot.drain);

@@ -172,34 +172,37 @@ page_visit(TupleTableSlot *slot, void *arg)
 	return !page->full || page->peek;
 }
 
-/* The events, each with what is said of the page in the first column. */
+#define PAGE_COLUMNS_MAX 2
+
+/* The events, each with what is said of the page in the first n columns. */
 static void
-page_put(FunctionCallInfo fcinfo, const EventPage *page, Datum first)
+page_put(FunctionCallInfo fcinfo, const EventPage *page, const Datum *first, int n)
 {
 	ReturnSetInfo *result;
-	Datum values[1 + USHER_EVENT_NATTS] = {first};
-	bool nulls[1 + USHER_EVENT_NATTS] = {false};
+	Datum values[PAGE_COLUMNS_MAX + USHER_EVENT_NATTS];
+	bool nulls[PAGE_COLUMNS_MAX + USHER_EVENT_NATTS] = {false};
 
 	InitMaterializedSRF(fcinfo, 0);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
+	memcpy(values, first, n * sizeof(Datum));
 	for (int i = 0; i < page->n; i++)
 	{
-		heap_deform_tuple(page->events[i], usher_catalog()->event_desc, values + 1, nulls + 1);
+		heap_deform_tuple(page->events[i], usher_catalog()->event_desc, values + n, nulls + n);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }
 
-/* A last row for a page without events, when its first column says how far it has come. */
+/* A last row for a page without events, when its first n columns say how far it has come. */
 static void
-put_end(FunctionCallInfo fcinfo, Datum first)
+put_end(FunctionCallInfo fcinfo, const Datum *first, int n)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum *values = palloc0_array(Datum, result->setDesc->natts);
 	bool *nulls = palloc_array(bool, result->setDesc->natts);
 
 	memset(nulls, true, result->setDesc->natts);
-	values[0] = first;
-	nulls[0] = false;
+	memcpy(values, first, n * sizeof(Datum));
+	memset(nulls, false, n);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -213,6 +216,7 @@ usher_gateway_read_stream(PG_FUNCTION_ARGS)
 	text *stream = name_argument(fcinfo, 1, "stream name");
 	int64 from = bigint_argument(fcinfo, 2, "from_version");
 	int64 before = PG_ARGISNULL(5) ? PG_INT64_MAX : PG_GETARG_INT64(5);
+	Datum more;
 
 	page.max = count_argument(fcinfo, 3, "max", PAGE_MAX);
 	refuse_null(fcinfo, 4, "backwards");
@@ -221,7 +225,8 @@ usher_gateway_read_stream(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("a version cannot be negative")));
 	usher_read_stream(tenant_id, stream, from, before, (int64) page.max + 1, PG_GETARG_BOOL(4),
 					  page_visit, &page);
-	page_put(fcinfo, &page, BoolGetDatum(page.more));
+	more = BoolGetDatum(page.more);
+	page_put(fcinfo, &page, &more, 1);
 	return (Datum) 0;
 }
 
@@ -234,11 +239,13 @@ usher_gateway_read_category(PG_FUNCTION_ARGS)
 	int32 tenant_id = tenant_argument(fcinfo, 0);
 	text *category = name_argument(fcinfo, 1, "category");
 	int64 after = bigint_argument(fcinfo, 2, "after");
+	Datum more;
 
 	page.max = count_argument(fcinfo, 3, "max", PAGE_MAX);
 	usher_read_category(tenant_id, category, after, usher_cursor_begin(after, tenant_id, category),
 						page_visit, &page);
-	page_put(fcinfo, &page, BoolGetDatum(page.more));
+	more = BoolGetDatum(page.more);
+	page_put(fcinfo, &page, &more, 1);
 	return (Datum) 0;
 }
 
@@ -250,17 +257,18 @@ usher_gateway_read_log(PG_FUNCTION_ARGS)
 	EventPage page = {.tenant_id = tenant_argument(fcinfo, 0)};
 	int64 after = bigint_argument(fcinfo, 1, "after");
 	int64 stable;
-	Datum next;
+	Datum first[2]; /* next, more */
 
 	page.max = count_argument(fcinfo, 2, "max", PAGE_MAX);
 	patterns_argument(fcinfo, 3, &page);
 	page.scan_left = count_argument(fcinfo, 4, "scan_max", SCAN_MAX);
 	stable = usher_cursor_begin(after, 0, NULL);
 	usher_read_positions(after, stable, page_visit, &page);
-	next = Int64GetDatum(page.full ? page.examined : Max(after, stable));
-	page_put(fcinfo, &page, next);
+	first[0] = Int64GetDatum(page.full ? page.examined : Max(after, stable));
+	first[1] = BoolGetDatum(page.full && page.examined < stable);
+	page_put(fcinfo, &page, first, 2);
 	if (page.n == 0)
-		put_end(fcinfo, next);
+		put_end(fcinfo, first, 2);
 	return (Datum) 0;
 }
 
@@ -332,7 +340,7 @@ usher_gateway_heads(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	if (heads.n == 0)
-		put_end(fcinfo, next);
+		put_end(fcinfo, &next, 1);
 	return (Datum) 0;
 }
 

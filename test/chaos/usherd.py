@@ -92,7 +92,8 @@ class Client:
             raise
 
     def get(self, path, **headers):
-        return self.request("GET", path, headers=headers)
+        """Headers by keyword, as of post()."""
+        return self.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     def post(self, path, body, **headers):
         """Headers by keyword: Idempotency_Key is Idempotency-Key."""
@@ -119,6 +120,7 @@ class Usherd:
         self.jwks = os.path.join(self.dir, "keys.json")
         with open(os.open(self.jwks, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(tokens.keys(self.key))
+        os.chmod(self.jwks, 0o600)
         self.settings = dict({
             "listen": "127.0.0.1:%d" % self.port,
             "listen_admin": "127.0.0.1:%d" % self.admin_port,

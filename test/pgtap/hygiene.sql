@@ -34,7 +34,7 @@ SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply
     'usher.sink_status_list()', 'usher.replay_status_list()', 'usher.metrics()',
     'usher.gateway_poll(text,text,text,integer,text,bigint)', 'usher.gateway_ack(text,text,text,bigint,bigint)',
     'usher.gateway_nack(text,text,text,bigint,bigint,text,interval)', 'usher.gateway_extend(text,text,text,bigint,interval)',
-    'usher.gateway_subscriptions(text,text,integer)', 'usher.gateway_sinks(text,integer)', 'usher.gateway_dead_letters(text,text,text,bigint,integer)',
+    'usher.gateway_subscription_pattern(text,text)', 'usher.gateway_subscriptions(text,text,integer)', 'usher.gateway_sinks(text,integer)', 'usher.gateway_dead_letters(text,text,text,bigint,integer)',
     'usher.gateway_replay_dead_letters(text,text,text,text,jsonb)', 'usher.gateway_status()', 'usher.gateway_revocations(bigint)',
     'usher.gateway_api_key(bytea)', 'usher.gateway_rate_limits()'], 'no other function runs with its owner''s rights');
 
