@@ -21,8 +21,9 @@
 #include "tail.h"
 #include "usherd.h"
 
-#define LIMITS_SECONDS 30
-#define RETRY_SECONDS  0.5
+#define LIMITS_SECONDS   30
+#define RETRY_SECONDS    0.5
+#define PATIENCE_SECONDS 0.05 /* of 0.1 that a revocation may take */
 
 static struct
 {
@@ -192,7 +193,10 @@ control_start(void)
 	ev_timer_init(&control.retry, retry, 0, RETRY_SECONDS);
 	ev_timer_init(&control.limits, half_minute, LIMITS_SECONDS, LIMITS_SECONDS);
 	ev_timer_start(usherd_loop, &control.limits);
-	control.tail = (TailListener){.events = tail_events, .moved = tail_moved, .wants_events = true};
+	control.tail = (TailListener){.events = tail_events,
+								  .moved = tail_moved,
+								  .wants_events = true,
+								  .patience_seconds = PATIENCE_SECONDS};
 	tail_listen(&control.tail);
 	db_on_ready(database_came);
 }

@@ -4,8 +4,9 @@
  *
  *		unknown ─ wait(-1) ─► at the end ─ wait(position) ─► behind it ─ heads(position) ─► at the end …
  *
- * One call at a time; between two of them at least PACE_SECONDS, so that a busy
- * log is read in pages and not event by event.  A call that fails is repeated;
+ * One call at a time; between two of them PACE_SECONDS, or as long as the least
+ * patient listener allows, so that a busy log is read in pages and not event by
+ * event.  A call that fails is repeated;
  * the position stays, so nothing is left out.  Without listeners it stops, and
  * begins anew at the end.
  */
@@ -23,6 +24,7 @@
 
 #define PAGE_EVENTS       2000
 #define PACE_SECONDS      0.001
+#define PACE_SECONDS_MAX  1.0
 #define RETRY_SECONDS_MIN 0.05
 #define RETRY_SECONDS_MAX 1.0
 #define WAIT_SECONDS_MAX  5.0
@@ -62,6 +64,18 @@ events_wanted(void)
 		if (l->wants_events)
 			return true;
 	return false;
+}
+
+/* Before the next call. */
+static double
+pace_seconds(void)
+{
+	double least = PACE_SECONDS_MAX;
+
+	for (TailListener *l = tail.first; l; l = l->next)
+		if (l->patience_seconds < least)
+			least = l->patience_seconds;
+	return least > PACE_SECONDS ? least : PACE_SECONDS;
 }
 
 static void
@@ -134,7 +148,7 @@ waited(void *context, DbOutcome outcome, PGresult *result)
 	if (!tail.known || (stable > tail.position && !events_wanted()))
 	{
 		moved(stable, true);
-		step_after(PACE_SECONDS);
+		step_after(pace_seconds());
 	}
 	else
 		step();
@@ -181,7 +195,7 @@ heads_read(void *context, DbOutcome outcome, PGresult *result)
 	moved(next, false);
 	if (next > tail.stable)
 		tail.stable = next;
-	step_after(PACE_SECONDS);
+	step_after(rows >= PAGE_EVENTS ? 0 : pace_seconds());
 }
 
 static void

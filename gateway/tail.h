@@ -31,6 +31,7 @@ struct TailListener
 	 */
 	void (*moved)(TailListener *listener, int64_t position, bool jumped);
 	bool wants_events; /* else only moved() is called, and it has always jumped */
+	double patience_seconds; /* may hear of an event so much later: a busy log is read less often */
 	TailListener *next; /* tail.c's */
 };
 

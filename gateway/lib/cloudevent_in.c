@@ -132,7 +132,8 @@ is_time(Slice text)
 		return false;
 	if (p[at] == '.')
 	{
-		at++;
+		if (!digits(p + ++at, 1))
+			return false;
 		while (at < text.len && digits(p + at, 1))
 			at++;
 	}
@@ -154,7 +155,8 @@ add_extension(CloudEvent *event, Slice name, Slice json)
 static bool
 name_ok(Slice name, Arena *arena)
 {
-	return name.len <= 20 && usher_cloudevent_name_ok(arena_copy(arena, name.data, name.len));
+	return name.len > 0 && name.len <= 20 && memchr(name.data, 0, name.len) == NULL &&
+		   usher_cloudevent_name_ok(arena_copy(arena, name.data, name.len));
 }
 
 const char *
@@ -428,8 +430,7 @@ add_member(Text *json, const char *name, Slice value)
 {
 	if (value.data == NULL)
 		return;
-	text_char(json, json->len > 1 ? ',' : ' ');
-	text_char(json, '"');
+	text_puts(json, json->len > 1 ? ",\"" : "\"");
 	text_puts(json, name);
 	text_puts(json, "\":");
 	text_json(json, value.data, value.len);
@@ -455,7 +456,10 @@ cloudevent_metadata(const CloudEvent *event, bool keep_id, Arena *arena)
 	add_member(&json, "cloudevent_id", keep_id ? event->id : (Slice){NULL, 0});
 	for (int i = 0; i < event->nextensions; i++)
 	{
-		text_puts(&json, i == 0 ? ",\"extensions\":{" : ",");
+		if (i == 0)
+			text_puts(&json, json.len > 1 ? ",\"extensions\":{" : "\"extensions\":{");
+		else
+			text_char(&json, ',');
 		text_json(&json, event->extensions[i].name.data, event->extensions[i].name.len);
 		text_char(&json, ':');
 		text_add(&json, event->extensions[i].json.data, event->extensions[i].json.len);
