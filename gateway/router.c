@@ -23,17 +23,13 @@ static const struct
 	{"DELETE", METHOD_DELETE},
 };
 
-static bool
+/* A method that we do not know stays 0: no route has it. */
+static void
 find_method(Request *request)
 {
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
 		if (slice_is(request->method_name, methods[i].name))
-		{
 			request->method = methods[i].method;
-			return true;
-		}
-	reply_problem(request, 501, "unknown-method", NULL, "this method is not known");
-	return false;
 }
 
 /* The target's path and query; false: it was refused. */
@@ -329,7 +325,8 @@ router_dispatch(Request *request, bool admin_listener)
 	const char *reason = NULL;
 	IdentityOutcome outcome;
 
-	if (!find_method(request) || !split_target(request) || !find_route(request, admin_listener))
+	find_method(request);
+	if (!split_target(request) || !find_route(request, admin_listener))
 		return;
 	if (!limit_address_allowed(&request->address))
 	{

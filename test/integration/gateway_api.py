@@ -472,7 +472,7 @@ class Api(gateway_lib.Api):
         ensure(set(reply.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}, "%s" % reply.pairs)
         for path in ("/", "/v1", "/v1/nothing", "/v1/log/", "/v1/streams//events", "/docs/../docs", "/docs/x"):
             self.problem(self.c.get(path), 404, "not-found")
-        self.problem(self.c.request("BREW", "/v1/log"), 501, "unknown-method")
+        self.problem(self.c.request("BREW", "/v1/log"), 405, "method-not-allowed")
         ensure("private" in self.c.get("/v1/log").headers["cache-control"], "Cache-Control")
         ensure("Authorization" in self.c.get("/v1/log").headers["vary"], "Vary")
 
