@@ -275,16 +275,21 @@ steady_now(void)
 	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
 }
 
+/* who NULL: the credential was wrong, which counts for the address, so that nobody tries keys without end. */
 static bool
-within_rate(Request *request)
+within_rate(Request *request, const Identity *who)
 {
-	const Identity *who = request->identity;
+	const char *class = request->route->rate_class;
 	char seconds[16];
 
-	if (request->route->rate_class == NULL)
+	if (who == NULL && class == NULL)
+		class = "general";
+	if (class == NULL)
 		return true;
-	request->rate = limit_take(request->route->rate_class, who->tenant, who->user, who->is_key,
-							   &request->address, steady_now());
+	if (who != NULL && who->rate_class[0] != '\0' && strcmp(class, "general") == 0)
+		class = who->rate_class;
+	request->rate = limit_take(class, who ? who->tenant : "", who ? who->user : "",
+							   who != NULL && who->is_key, &request->address, steady_now());
 	request->rate_taken = true;
 	if (request->rate.allowed)
 		return true;
@@ -302,12 +307,12 @@ identified(void *context, IdentityOutcome outcome, Identity *identity, const cha
 
 	if (outcome == IDENTITY_OK || outcome == IDENTITY_NONE)
 		request->identity = identity;
-	if (outcome == IDENTITY_INVALID)
-		unauthorized(request, reason);
-	else if (outcome == IDENTITY_UNAVAILABLE)
+	if (outcome == IDENTITY_UNAVAILABLE)
 		reply_unavailable(request, "unavailable", "credentials cannot be checked yet");
-	else if (!within_rate(request))
+	else if (!within_rate(request, identity))
 		return;
+	else if (outcome == IDENTITY_INVALID)
+		unauthorized(request, reason);
 	else if (outcome == IDENTITY_NONE && !route->anonymous &&
 			 !(route->scope && identity_allows_some(identity, route->scope)))
 		unauthorized(request, NULL);

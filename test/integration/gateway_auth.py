@@ -27,7 +27,7 @@ EVENT = {"type": "order.placed", "data": {"n": 1}}
 INJECTIONS = (
     "'; DROP TABLE usher.tenants; --", "' OR '1'='1", "\\'; SELECT pg_sleep(9); --", "$$; DROP SCHEMA usher CASCADE; $$",
     "a', NULL, NULL); DELETE FROM usher.api_keys; --", "{\"a\",NULL}", "(,,)", "\\x27 OR 1=1", "%27%20OR%201=1", "{1,2}",
-    "E'\\\\047", "\"; COPY usher.api_keys TO '/tmp/x'; --", "usher.tenant=beta", "\u02bc OR 1=1", "1; SET ROLE postgres", "*", "**",
+    "E'\\\\047", "\"; COPY usher.api_keys TO '/tmp/x'; --", "tenant=beta", "\u02bc OR 1=1", "1; SET ROLE postgres", "*", "**",
 )
 
 Route = collections.namedtuple("Route", "method path body scope good anonymous")
@@ -433,6 +433,25 @@ class Auth:
         ensure(before == after, "tenants, keys and relations were %d and are %d" % (before, after))
         ensure(self.cluster.log_count("syntax error") == errors, "the server has seen a syntax error")
 
+    def rates(self):
+        """Wrong credentials count for the address that brings them, whatever the route; a key has the class that it was made with."""
+        slow = self.sql("beta", "SELECT usher.create_api_key('slow', '{log:read}', NULL, 'slow')")[0][0]
+        daemon = usherd.Usherd(self.cluster, name="limited", rate_limits="general=60/6 key=60000/1000 slow=60/3").start()
+        try:
+            with daemon.client(token=False) as client:
+                for number, (path, expected) in enumerate([("/healthz", 401)] * 3 + [("/v1/whoami", 401)] * 3 + [("/healthz", 429)] * 3):
+                    reply = client.get(path, Authorization="Bearer usk_%043d" % number)
+                    ensure(reply.status == expected, "wrong key %d: %r" % (number, reply))
+                ensure(int(reply.headers.get("retry-after", 0)) >= 1, "a 429 without Retry-After: %s" % reply.headers)
+                ensure(client.get("/healthz").status == 200, "who brings no credential is not hindered")
+                statuses = [client.get("/v1/log", Authorization="ApiKey " + slow).status for _ in range(5)]
+                ensure(statuses == [200] * 3 + [429] * 2, "a key of the class slow: %s" % statuses)
+                statuses = [client.get("/v1/log", Authorization="ApiKey " + self.keys["beta"]).status for _ in range(20)]
+                ensure(statuses == [200] * 20, "a key of the general class: %s" % statuses)
+            daemon.stop()
+        finally:
+            daemon.destroy()
+
     def secrets(self):
         """No credential is in a log, of usherd or of the server."""
         wrong = []
@@ -455,7 +474,7 @@ def main():
               ("newer tokens are good", auth.later), ("marks of three tenants", auth.write_marks),
               ("no byte of another tenant", auth.isolation), ("three tenants in one batch", auth.batch),
               ("SQL as data", auth.injections), ("keys are read again", auth.keys_again),
-              ("revocations are read again", auth.again), ("no secret in a log", auth.secrets)], 200)
+              ("revocations are read again", auth.again), ("rates of credentials", auth.rates), ("no secret in a log", auth.secrets)], 200)
 
 
 if __name__ == "__main__":
