@@ -3,8 +3,8 @@
 
 It makes valid and invalid requests for every route that the document has, and holds each reply against the document: no
 status, no media type, no shape of a body that is not there, and no 5xx. What usherd's own access log says is judged as well:
-it has every request. The one 5xx that may be is the documented 503 of a read that waits for a position which nobody has
-written. --requests N repeats it with other seeds until so many were sent (the long form: 20,000).
+it has every request. The one 5xx that may be is the documented 503 of a read or poll that waits for a position which nobody has
+written. One worker: CPython 3.11's parser, which hypothesis asks for the text of lambdas, breaks under several. --requests N repeats it with other seeds until so many were sent (the long form: 20,000).
 """
 import collections
 import json
@@ -58,7 +58,7 @@ class Fuzz:
         url = "http://127.0.0.1:%d" % self.daemon.port
         argv = [self.program, "--config-file", "schemathesis.toml", "run", url + "/openapi.json", "--url", url, "--header",
                 "Authorization: Bearer " + self.daemon.token(), "--checks", CHECKS, "--max-examples", str(examples), "--seed", str(seed),
-                "--workers", "4", "--request-timeout", "20", "--generation-database", "none", "--no-color",
+                "--workers", "1", "--request-timeout", "20", "--generation-database", "none", "--no-color",
                 "--suppress-health-check", "all", "--continue-on-failure", "--max-time", str(RUN_SECONDS), "--warnings", "off",
                 "--max-failures", "40"]
         began = time.monotonic()
@@ -97,8 +97,8 @@ class Fuzz:
         lib.note("%d requests: %s" % (len(lines), ", ".join("%d of %d" % (n, status) for status, n in sorted(statuses.items()))))
         lib.note("successful: " + ", ".join("%s %d" % item for item in sorted(routes.items())))
         ensure(len(lines) >= self.wanted, "only %d requests" % len(lines))
-        lib.ensure_empty([line for line in lines if line["status"] >= 500 and (line["status"], line["method"]) != (503, "GET")],
-                         "errors of the server")
+        waits = [line for line in lines if line["status"] == 503 and (line["method"] == "GET" or line["route"].endswith("/poll"))]
+        lib.ensure_empty([line for line in lines if line["status"] >= 500 and line not in waits], "errors of the server")
         ensure(sum(routes.values()) > len(lines) / 50, "hardly a request was a good one")
         lib.ensure_empty(self.cluster.log_crashes(), "server log")
         self.cluster.check()
