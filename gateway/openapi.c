@@ -22,7 +22,6 @@ typedef enum CommonOf
 	OF_GET,
 	OF_BODY,
 	OF_PATH_NAMES,
-	OF_RATED,
 	OF_APPENDS,
 } CommonOf;
 
@@ -47,7 +46,7 @@ static const struct
 	{422, OF_BODY,
 	 "The body has not the form that it must have (errors has the index of the event), a projection refuses it, or "
 	 "the idempotency key belongs to another request."},
-	{429, OF_RATED, "More requests than the limit allows."},
+	{429, OF_ALL, "More requests than the limit allows, or more wrong credentials."},
 	{431, OF_ALL, "The head of the request is too large."},
 	{500, OF_ALL, "Something went wrong inside; the log of the server says what."},
 	{503, OF_ALL,
@@ -67,8 +66,6 @@ has_common(const Route *route, CommonOf of)
 			return route->body != NULL;
 		case OF_PATH_NAMES:
 			return strchr(route->path, '{') != NULL;
-		case OF_RATED:
-			return route->rate_class != NULL;
 		case OF_APPENDS:
 			return route->scope != NULL && strcmp(route->scope, "log:append") == 0;
 	}
