@@ -4,7 +4,8 @@
 It makes valid and invalid requests for every route that the document has, and holds each reply against the document: no
 status, no media type, no shape of a body that is not there, and no 5xx. What usherd's own access log says is judged as well:
 it has every request. The one 5xx that may be is the documented 503 of a read or poll that waits for a position which nobody has
-written. One worker: CPython 3.11's parser, which hypothesis asks for the text of lambdas, breaks under several. --requests N repeats it with other seeds until so many were sent (the long form: 20,000).
+written. One worker: CPython 3.11's parser, which hypothesis asks for the text of lambdas, breaks under several. --requests N repeats it with other seeds until so many were
+sent (the long form: 20,000).
 """
 import collections
 import json
