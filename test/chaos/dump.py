@@ -21,6 +21,7 @@ SELECT usher.set_category_retention('order', '100 days');
 SELECT usher.set_retention('90 days', NULL, NULL);
 SELECT usher.set_stream_limits('order-1', NULL, 1000, NULL);
 SELECT usher.hold('slow reader', 17);
+SELECT usher.create_api_key('importer', '{log:read}', '2100-01-01'), usher.set_rate_limit('other', 'general', 1000, 50);
 SELECT usher.add_sink('live', 'memory', '{"parallel": 2}', 0);
 SELECT usher.add_sink('still', 'memory', '{"mode": "structured"}', 0), usher.pause_sink('still');
 CREATE TABLE watched (dropped int, key text UNIQUE, "shown, too" int, hidden int);
@@ -41,6 +42,8 @@ FINGERPRINTS = {
     "grants": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.tenant_grants AS r",
     "retention": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.retention AS r",
     "category_retention": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.category_retention AS r",
+    "api keys": "SELECT string_agg(k::text, '|' ORDER BY k::text) FROM usher.api_keys AS k",
+    "rate limits": "SELECT string_agg(r::text, '|' ORDER BY r::text) FROM usher.rate_limits AS r",
     "holds": "SELECT md5(string_agg(r::text, '|' ORDER BY r::text)) FROM usher.holds AS r",
     "partitions with events": "SELECT string_agg(p.from_position || '-' || p.to_position, ' ' ORDER BY p.from_position)"
                               " FROM usher.log_partitions AS p"

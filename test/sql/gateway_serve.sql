@@ -49,6 +49,7 @@ SELECT name, item ->> 'position' IS NOT NULL, item - 'position' - 'created_at' -
 SELECT name, item ->> 'lag_events' > '0' FROM usher.gateway_subscriptions('gs-red', NULL, 1);
 SELECT name FROM usher.gateway_subscriptions('gs-red', 'other', 1);
 SELECT name FROM usher.gateway_subscriptions('gs-blue');
+SELECT usher.gateway_subscription_pattern('gs-red', 'other'), pg_temp.try('SELECT usher.gateway_subscription_pattern(''gs-blue'', ''other'')');
 SELECT item - 'id' - 'position' - 'first_failure' - 'last_failure' - 'event', item #>> '{event,subject}' FROM usher.gateway_dead_letters('gs-red');
 SELECT count(*) FROM usher.gateway_dead_letters('gs-red', 'other');
 SELECT count(*) FROM usher.gateway_dead_letters('gs-blue');
