@@ -172,6 +172,8 @@ usher_append_requests(PG_FUNCTION_ARGS)
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &elements, &nulls,
 					  &n);
 	usher_append_check_state();
+	parser.scratch = AllocSetContextCreate(CurrentMemoryContext, "usher JSON",
+										   ALLOCSET_DEFAULT_SIZES);
 	requests = palloc0_array(UsherRequest, Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
@@ -181,6 +183,7 @@ usher_append_requests(PG_FUNCTION_ARGS)
 		requests[i].event_index = requests[i].actual_version = -1;
 		(void) usher_request_try(&requests[i], parse, &element);
 	}
+	MemoryContextDelete(parser.scratch);
 	usher_requests_append(requests, n);
 	put_results(fcinfo, requests, n);
 	return (Datum) 0;

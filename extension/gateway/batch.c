@@ -233,21 +233,25 @@ restore_versions(UsherRequest *request)
 }
 
 static void
-fill_metadata(UsherRequest *request, void *arg)
+fill_metadata(UsherRequest *request, void *scratch)
 {
 	for (int i = 0; i < request->nevents; i++)
 	{
 		UsherEvent *event = &request->events[i].event;
 
+		MemoryContext caller = MemoryContextSwitchTo(scratch);
+
 		request->event_index = i;
 		event->metadata = usher_metadata_fill(event->metadata);
 		usher_check_object(event->metadata, "event metadata");
+		event->metadata = usher_request_kept(event->metadata, caller);
+		MemoryContextReset(scratch);
 	}
 	request->event_index = -1;
 }
 
 static bool
-check(UsherRequest *request)
+check(UsherRequest *request, MemoryContext scratch)
 {
 	bool fine;
 
@@ -258,7 +262,7 @@ check(UsherRequest *request)
 	if (!fine)
 		return false;
 	become(request);
-	return usher_request_try(request, fill_metadata, NULL);
+	return usher_request_try(request, fill_metadata, scratch);
 }
 
 static void
@@ -283,6 +287,8 @@ element_context(void *arg)
 void
 usher_requests_append(UsherRequest *requests, int n)
 {
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "usher metadata",
+												  ALLOCSET_DEFAULT_SIZES);
 	int nest_level;
 
 	usher_request_keys_lock(requests, n);
@@ -297,11 +303,12 @@ usher_requests_append(UsherRequest *requests, int n)
 		if (settled(&requests[i]))
 			continue;
 		error_context_stack = &context;
-		if (check(&requests[i]))
+		if (check(&requests[i], scratch))
 			append(&requests[i]);
 		error_context_stack = context.previous;
 	}
 	AtEOXact_GUC(false, nest_level);
+	MemoryContextDelete(scratch);
 	usher_streams_take_back();
 	usher_request_keys_write(requests, n);
 }

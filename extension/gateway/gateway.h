@@ -59,11 +59,13 @@ typedef struct UsherRequest
 typedef struct UsherRequestParser
 {
 	TupleDesc request_desc, event_desc;
+	MemoryContext scratch; /* reset for each JSON text */
 	text *tenant; /* of the element before, and its id */
 	int32 tenant_id;
 } UsherRequestParser;
 
 extern void usher_request_parse(UsherRequestParser *parser, UsherRequest *request, Datum element);
+extern Jsonb *usher_request_kept(Jsonb *value, MemoryContext caller);
 extern void usher_request_tuple(Datum value, TupleDesc *desc, Datum *values, bool *nulls);
 
 /* ---- refusal.c ---- */

@@ -90,16 +90,32 @@ required_name(Datum value, bool isnull, const char *what)
 	return DatumGetTextPP(value);
 }
 
-static Jsonb *
-object(Datum value, bool isnull, const char *what)
+/* A value that was made in a scratch context, copied to the caller's, which becomes the current one. */
+Jsonb *
+usher_request_kept(Jsonb *value, MemoryContext caller)
 {
+	Jsonb *copy;
+
+	MemoryContextSwitchTo(caller);
+	copy = palloc(VARSIZE(value));
+	memcpy(copy, value, VARSIZE(value));
+	return copy;
+}
+
+/* Parsing takes many times the memory of its result. */
+static Jsonb *
+object(UsherRequestParser *parser, Datum value, bool isnull, const char *what)
+{
+	MemoryContext caller;
 	Jsonb *result;
 
 	if (isnull)
 		return usher_empty_object();
+	MemoryContextReset(parser->scratch);
+	caller = MemoryContextSwitchTo(parser->scratch);
 	result = usher_jsonb_parse(TextDatumGetCString(value), what);
 	usher_check_object(result, what);
-	return result;
+	return usher_request_kept(result, caller);
 }
 
 /* Who acts is what the gateway says, never what a client wrote into its event. */
@@ -145,9 +161,9 @@ event_parse(UsherRequestParser *parser, int32 tenant_id, UsherRequestEvent *e, D
 	event_target(e, values, nulls);
 	e->event.type = usher_check_type(
 		required_name(values[EVENT_TYPE], nulls[EVENT_TYPE], "event type"));
-	e->event.data = object(values[EVENT_DATA], nulls[EVENT_DATA], "event data");
+	e->event.data = object(parser, values[EVENT_DATA], nulls[EVENT_DATA], "event data");
 	e->event.metadata = metadata_without_actor(
-		object(values[EVENT_METADATA], nulls[EVENT_METADATA], "event metadata"));
+		object(parser, values[EVENT_METADATA], nulls[EVENT_METADATA], "event metadata"));
 	if (!nulls[EVENT_ID])
 	{
 		e->event.id = *DatumGetUUIDP(values[EVENT_ID]);
