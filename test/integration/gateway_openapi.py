@@ -23,7 +23,7 @@ from lib import ensure      # noqa: E402
 SCHEMATHESIS = "schemathesis==4.32.5"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance," \
     "response_headers_conformance,allow_header_conformance"
-RUN_SECONDS = 150
+SHORT_SECONDS, RUN_SECONDS = 70, 300
 CONFIGURATION = """
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", "503"]
@@ -56,23 +56,27 @@ class Fuzz:
         self.cluster.rows("SELECT usher.subscribe('fuzz', 'order.**')")
 
     def run(self, seed, examples):
+        seconds = SHORT_SECONDS if self.wanted < 1000 else RUN_SECONDS
         url = "http://127.0.0.1:%d" % self.daemon.port
         argv = [self.program, "--config-file", "schemathesis.toml", "run", url + "/openapi.json", "--url", url, "--header",
                 "Authorization: Bearer " + self.daemon.token(), "--checks", CHECKS, "--max-examples", str(examples), "--seed", str(seed),
                 "--workers", "1", "--request-timeout", "20", "--generation-database", "none", "--no-color",
-                "--suppress-health-check", "all", "--continue-on-failure", "--max-time", str(RUN_SECONDS), "--warnings", "off",
+                "--suppress-health-check", "all", "--continue-on-failure", "--max-time", str(seconds), "--warnings", "off",
                 "--max-failures", "40"]
         began = time.monotonic()
+        # one worker: threads that parse Python at the same time fail in Python 3.11
         with open(os.path.join(self.directory, "output"), "w") as output:
             status = subprocess.run(argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                    timeout=RUN_SECONDS + 120).returncode
+                                    timeout=seconds + 120).returncode
         with open(os.path.join(self.directory, "output"), errors="replace") as output:
             lines = output.read().splitlines()
         self.daemon.ensure_alive()
         lib.note("seed %d: %.0f s" % (seed, time.monotonic() - began))
         if status != 0:
             at = next((n for n, line in enumerate(lines) if "FAILURES" in line or "ERRORS" in line), 0)
-            for line in [line for line in lines[at:] if line.strip()][:120]:
+            # the first one whole, of the others what they are about
+            shown = [line for line in lines[at:] if line.strip()]
+            for line in shown[:25] + [line for line in shown[25:] if line.startswith(("____", "- ")) or "curl " in line][:80]:
                 lib.note(line[:200])
             raise lib.Failure("schemathesis ended with %d (seed %d)" % (status, seed))
 
