@@ -272,6 +272,11 @@ later_look(void)
 			list_add(&later, element);
 			continue;
 		}
+		if (suspect_is(&element->request))
+		{
+			group_ready_alone(element);
+			continue;
+		}
 		if (group != NULL && group->n == config.batch_requests_max)
 		{
 			group_ready(group, false);
@@ -381,17 +386,26 @@ is_time(void)
 		   db_now() - sent_at > PATIENCE_SECONDS;
 }
 
+/* Those who are alone may wait for a lock: one connection stays for the others, if there are several. */
+static bool
+single_may_go(void)
+{
+	int most = config.write_connections > 1 ? config.write_connections - 1 : 1;
+
+	return in_flight - crowds_in_flight < most;
+}
+
 /* Crowds and singles in turn, as far as there are both. */
 static Group *
 group_next(void)
 {
-	Group *group = single_turn ? group_take(&singles) : NULL;
+	Group *group = single_turn && single_may_go() ? group_take(&singles) : NULL;
 
 	if (group == NULL)
 		group = group_take(&crowds);
 	if (group == NULL && is_time())
 		group = group_from_queue();
-	return group != NULL ? group : group_take(&singles);
+	return group != NULL || !single_may_go() ? group : group_take(&singles);
 }
 
 void

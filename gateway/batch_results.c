@@ -8,7 +8,7 @@
 #include "batch_room.h"
 #include "journal.h"
 
-#define BUSY_RETRY_SECONDS 0.05
+#define BUSY_RETRY_SECONDS 0.05 /* a key or a stream that somebody holds */
 
 void
 group_take_range(void *context, PGresult *result)
@@ -184,6 +184,12 @@ take_refusal(Group *group, const PGresult *error)
 	if (is_passing(sqlstate))
 		for (int i = 0; i < group->n; i++)
 			element_try_later(group->elements[i], 0, APPEND_UNAVAILABLE);
+	else if (group->n == 1 && strcmp(sqlstate, "55P03") == 0)
+	{
+		/* somebody holds a stream of it beyond lock_timeout */
+		suspect_locked(&group->elements[0]->request);
+		element_try_later(group->elements[0], BUSY_RETRY_SECONDS, APPEND_UNAVAILABLE);
+	}
 	else if (group->n == 1 && !(is_servers(sqlstate) && group->elements[0]->lost))
 	{
 		suspect_raised(&group->elements[0]->request);

@@ -60,8 +60,9 @@ extern void group_ready_alone(Element *element);
 extern void group_end_as(Group *group, AppendOutcome outcome);
 
 /* batch_suspects.c */
-extern bool suspect_is(const AppendRequest *request); /* likely to raise an error */
-extern void suspect_raised(const AppendRequest *request);
+extern bool suspect_is(const AppendRequest *request); /* likely to raise an error, or to wait */
+extern void suspect_raised(const AppendRequest *request); /* a type of it, probably */
+extern void suspect_locked(const AppendRequest *request); /* a stream of it was */
 extern void suspect_fine(const AppendRequest *request);
 
 /* batch_keys.c */

@@ -1,11 +1,12 @@
 /*
  * gateway/batch_suspects.c
- *	  Which types of events have raised errors lately, for whom: what has one of
- *	  them travels alone, so that it does not take others' work with it.
+ *	  Which types of events have raised errors lately, and which streams were
+ *	  locked by somebody for long: what has one of them travels alone, so that it
+ *	  does not take others' work with it, and others need not wait for it.
  *
  * A small table without collisions' lists: the newest error has the place.  A
- * type is suspect while at least half of what was heard of it since its first
- * error was errors, and for some seconds.
+ * type or stream of a tenant is suspect while at least half of what was heard of
+ * it since its first error was errors, and for some seconds.
  */
 #include <string.h>
 
@@ -17,7 +18,7 @@
 
 typedef struct Suspect
 {
-	uint64_t hash; /* of tenant and type; 0: nobody */
+	uint64_t hash; /* of tenant and name; 0: nobody */
 	double raised_at;
 	int raised, fine;
 } Suspect;
@@ -25,13 +26,15 @@ typedef struct Suspect
 static Suspect suspects[SUSPECTS_MAX];
 static int nsuspects; /* places that were ever taken */
 
+/* what: 't' for types, 's' for streams. */
 static uint64_t
-suspect_hash(const AppendRequest *request, const AppendEvent *event)
+suspect_hash(const AppendRequest *request, char what, Slice name)
 {
 	uint64_t hash = 0xcbf29ce484222325u;
 
+	hash = hash_bytes(hash, &what, 1);
 	hash = hash_bytes(hash, request->tenant, strlen(request->tenant));
-	hash = hash_bytes(hash, event->type.data, event->type.len);
+	hash = hash_bytes(hash, name.data, name.len);
 	return hash != 0 ? hash : 1;
 }
 
@@ -47,33 +50,62 @@ still_counts(const Suspect *suspect, uint64_t hash)
 	return suspect->hash == hash && db_now() - suspect->raised_at < SUSPECT_SECONDS;
 }
 
+static bool
+is_suspect(uint64_t hash)
+{
+	const Suspect *suspect = suspect_place(hash);
+
+	return still_counts(suspect, hash) && suspect->raised >= suspect->fine;
+}
+
 bool
 suspect_is(const AppendRequest *request)
 {
 	for (int i = 0; nsuspects > 0 && i < request->nevents; i++)
-	{
-		uint64_t hash = suspect_hash(request, &request->events[i]);
-		const Suspect *suspect = suspect_place(hash);
-
-		if (still_counts(suspect, hash) && suspect->raised >= suspect->fine)
+		if (is_suspect(suspect_hash(request, 't', request->events[i].type)) ||
+			is_suspect(suspect_hash(request, 's', request->events[i].stream)))
 			return true;
-	}
 	return false;
+}
+
+static void
+raised(uint64_t hash)
+{
+	Suspect *suspect = suspect_place(hash);
+
+	nsuspects += suspect->hash == 0;
+	if (!still_counts(suspect, hash))
+		*suspect = (Suspect){.hash = hash};
+	suspect->raised_at = db_now();
+	suspect->raised++;
 }
 
 void
 suspect_raised(const AppendRequest *request)
 {
 	for (int i = 0; i < request->nevents; i++)
-	{
-		uint64_t hash = suspect_hash(request, &request->events[i]);
-		Suspect *suspect = suspect_place(hash);
+		raised(suspect_hash(request, 't', request->events[i].type));
+}
 
-		nsuspects += suspect->hash == 0;
-		if (!still_counts(suspect, hash))
-			*suspect = (Suspect){.hash = hash};
-		suspect->raised_at = db_now();
-		suspect->raised++;
+void
+suspect_locked(const AppendRequest *request)
+{
+	for (int i = 0; i < request->nevents; i++)
+		if (request->events[i].stream.data != NULL)
+			raised(suspect_hash(request, 's', request->events[i].stream));
+}
+
+static void
+fine(uint64_t hash)
+{
+	Suspect *suspect = suspect_place(hash);
+
+	if (!still_counts(suspect, hash))
+		return;
+	if (++suspect->fine + suspect->raised >= HEARD_MAX)
+	{
+		suspect->fine /= 2;
+		suspect->raised /= 2;
 	}
 }
 
@@ -82,15 +114,7 @@ suspect_fine(const AppendRequest *request)
 {
 	for (int i = 0; nsuspects > 0 && i < request->nevents; i++)
 	{
-		uint64_t hash = suspect_hash(request, &request->events[i]);
-		Suspect *suspect = suspect_place(hash);
-
-		if (!still_counts(suspect, hash))
-			continue;
-		if (++suspect->fine + suspect->raised >= HEARD_MAX)
-		{
-			suspect->fine /= 2;
-			suspect->raised /= 2;
-		}
+		fine(suspect_hash(request, 't', request->events[i].type));
+		fine(suspect_hash(request, 's', request->events[i].stream));
 	}
 }

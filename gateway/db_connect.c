@@ -21,7 +21,8 @@
 #include "config.h"
 #include "db_room.h"
 
-#define GATEWAY_PROTOCOL "1"
+#define GATEWAY_PROTOCOL      "1"
+#define WRITE_LOCK_TIMEOUT_MS 250
 
 const char *const db_type_names[DB_TYPES] = {
 	"usher.append_request",
@@ -247,6 +248,9 @@ session_options(DbLane lane)
 				" -c default_transaction_isolation=read\\ committed"
 				" -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0",
 				(int) (db_lane_timeout(lane) * 1000));
+	/* one stream that somebody holds may not keep a whole batch waiting */
+	if (lane == LANE_WRITE)
+		text_printf(&options, " -c lock_timeout=%d", WRITE_LOCK_TIMEOUT_MS);
 	PQconninfoFree(given);
 	return options.data;
 }

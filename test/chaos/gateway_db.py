@@ -4,6 +4,7 @@
 # test/integration/src/gateway_db.c drives gateway/db*.c and gateway/batch*.c with clients in one process, built with the address
 # and undefined-behaviour sanitizers where time does not matter. What clients were told is compared with the log.
 import collections
+import contextlib
 import glob
 import json
 import os
@@ -175,6 +176,21 @@ class GatewayDb:
             note("p99 %.1f ms, beside the other's 200 clients %.1f ms" % (alone["p99_ms"], beside["p99_ms"]))
         ensure(sorted(ratios)[0] <= 2, "p99 rises to %.1f times" % sorted(ratios)[0])
 
+    def locked(self):
+        """Streams that somebody else holds keep those who want them waiting, and nobody else for long."""
+        with contextlib.closing(self.cluster.connect()) as holder:
+            holder.autocommit = False
+            for stream in ("drive0-5", "drive0-6", "drive0-7"):
+                holder.cursor().execute("SELECT usher.append(%s, 'held')", (stream,))
+            run = self.drive(4, dict(clients=20, key=1), sanitized=True)
+            result = run.results()[0]
+            holder.rollback()
+        run.ensure_told(0, True)
+        served = {client for client, _, _ in run.logged(0)}
+        ensure(served == set(range(20)) - {5, 6, 7}, "served were clients %s" % sorted(served))
+        ensure(result["gap"] < 1.5 and result["p50_ms"] < 200, "others waited: %s" % result)
+        ensure(result["refused"] + result["unknown"] == 0, "refused: %s" % result)
+
     # a database that goes away
 
     def load(self, seconds, **options):
@@ -276,7 +292,7 @@ class GatewayDb:
 def main():
     options = lib.arguments("the gateway's way to PostgreSQL", only=(str, None, "one of the tests, by its name"))
     test = GatewayDb()
-    names = [options.only] if options.only else ("batches", "one_key", "raising", "raising_rate", "tenants", "backends", "server", "frozen", "hosts", "protocol")
+    names = [options.only] if options.only else ("batches", "one_key", "raising", "raising_rate", "tenants", "locked", "backends", "server", "frozen", "hosts", "protocol")
     lib.main([(getattr(test, name).__doc__.strip().rstrip("."), getattr(test, name)) for name in names]
              + [("the log holds", test.cluster.check)], 120)
 
