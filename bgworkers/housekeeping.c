@@ -9,6 +9,7 @@
  * partition, by a commit when a standby could want to know, by a request for
  * removal.  An idle database costs nothing.
  */
+#include "boxoffice.h"
 #include "handlers.h"
 #include "supervisor.h"
 #include "worker_loop.h"
@@ -80,6 +81,7 @@ leave_log(UsherDb *db, Oid log)
 {
 	usher_supervise_end(db);
 	usher_supervise_handlers_end(db);
+	usher_supervise_boxoffice_end(db);
 	/* unless a new log has taken the entry over in the meantime */
 	LWLockAcquire(usher_shared->lock, LW_EXCLUSIVE);
 	if (db->dboid == MyDatabaseId && db->log_relid == log)
@@ -306,6 +308,7 @@ housekeeping_round(void *state)
 	sleep_ms = record_stable(h);
 	sleep_ms = sooner(sleep_ms, usher_supervise(h->db));
 	sleep_ms = sooner(sleep_ms, usher_supervise_handlers(h->db));
+	sleep_ms = sooner(sleep_ms, usher_supervise_boxoffice(h->db));
 	sleep_ms = sooner(sleep_ms, rotate_cursors(h));
 	sleep_ms = sooner(sleep_ms, look_at_removals(h));
 	sleep_ms = sooner(sleep_ms, drop_expired_keys(h));

@@ -9,6 +9,7 @@
  */
 #include "database.h"
 
+#include "boxoffice/box.h"
 #include "handler/handler.h"
 #include "relay/status.h"
 #include "shmem.h"
@@ -84,7 +85,8 @@ terminate_workers(Oid dboid)
 		if (usher_shared->dbs[i].dboid == dboid &&
 			usher_terminate_proc(pg_atomic_read_u32(&usher_shared->dbs[i].worker_procno)))
 			running++;
-	return running + usher_relays_terminate(dboid) + usher_handler_workers_terminate(dboid);
+	return running + usher_relays_terminate(dboid) + usher_handler_workers_terminate(dboid) +
+		   usher_box_worker_terminate(dboid);
 }
 
 /* No worker of the database is started for a while. */

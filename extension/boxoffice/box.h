@@ -181,7 +181,8 @@ extern void usher_zone_untake(int pin, int64 n);
 extern void usher_zone_give(int pin, int64 n);
 /* A booking of this transaction expires then. */
 extern void usher_box_expires(TimestampTz at);
-extern void usher_box_deadline(UsherDb *db, TimestampTz at);
+extern bool usher_box_deadline_known(UsherDb *db, TimestampTz at);
+extern int usher_box_worker_terminate(Oid dboid);
 /* Events, shows, zones or prices change with this transaction. */
 extern void usher_box_config_changes(bool loaded);
 extern bool usher_box_config_changed_here(void);

@@ -171,23 +171,44 @@ usher_box_expires(TimestampTz at)
 	deadline_db = usher_db();
 }
 
-/* A booking expires at that time: the worker that sleeps for longer is woken. */
-void
-usher_box_deadline(UsherDb *db, TimestampTz at)
+/* Something is due at that time; false: something earlier was known. */
+bool
+usher_box_deadline_known(UsherDb *db, TimestampTz at)
 {
 	uint64 known = pg_atomic_read_u64(&db->box_deadline);
-	uint32 procno;
 
 	while ((uint64) at < known)
 		if (pg_atomic_compare_exchange_u64(&db->box_deadline, &known, (uint64) at))
-		{
-			procno = pg_atomic_read_u32(&db->box_procno);
-			if (procno != USHER_NO_PROC)
-				usher_poke_proc(procno);
-			else
-				usher_wake_housekeeping(db); /* which starts it */
-			return;
-		}
+			return true;
+	return false;
+}
+
+/* A booking expires at that time: the worker that sleeps for longer is woken. */
+static void
+tell_deadline(UsherDb *db, TimestampTz at)
+{
+	uint32 procno;
+
+	if (!usher_box_deadline_known(db, at))
+		return;
+	procno = pg_atomic_read_u32(&db->box_procno);
+	if (procno != USHER_NO_PROC)
+		usher_poke_proc(procno);
+	else
+		usher_wake_housekeeping(db); /* which starts it */
+}
+
+/* SIGTERM to the worker of a database; returns how many there are. */
+int
+usher_box_worker_terminate(Oid dboid)
+{
+	int running = 0;
+
+	for (int i = 0; i < usher_shared->ndbs; i++)
+		if (usher_shared->dbs[i].dboid == dboid &&
+			usher_terminate_proc(pg_atomic_read_u32(&usher_shared->dbs[i].box_procno)))
+			running++;
+	return running;
 }
 
 void
@@ -232,7 +253,7 @@ finish(bool committed)
 	while (npins > 0)
 		usher_zone_release(pins[--npins].slot);
 	if (committed && first_deadline != 0)
-		usher_box_deadline(deadline_db, first_deadline);
+		tell_deadline(deadline_db, first_deadline);
 	first_deadline = 0;
 	if (config_db != NULL && committed)
 	{

@@ -43,17 +43,32 @@ seats_of(UsherBoxPlan *plan, const Datum *args)
 	return seats;
 }
 
-static ArrayType *
-choose(const UsherBoxRequest *r, const UsherBoxItem *item)
+/* The best seats; false: refused. */
+static bool
+choose(UsherBoxRequest *r, UsherBoxItem *item)
 {
-	static UsherBoxPlan plan = {.sql = "SELECT boxoffice.best_seats($1, $2, $3, $4, $5)",
-								.nargs = 5,
-								.types = {INT4OID, INT8OID, INT4OID, BOOLOID, BOOLOID}};
-	Datum args[] = {Int32GetDatum(r->tenant_id), Int64GetDatum(item->zone_id),
+	static UsherBoxPlan plan = {.sql = "SELECT boxoffice.best_seats($1, $2, $3, $4, $5, $6)",
+								.nargs = 6,
+								.types = {INT4OID, INT8OID, INT4OID, BOOLOID, BOOLOID, UUIDOID}};
+	Datum args[] = {Int32GetDatum(r->tenant_id),   Int64GetDatum(item->zone_id),
 					Int32GetDatum(item->quantity), BoolGetDatum(r->accessible),
-					BoolGetDatum(r->split)};
+					BoolGetDatum(r->split),        UUIDPGetDatum(&r->booking_id)};
+	ArrayType *seats = seats_of(&plan, args);
+	bool busy = seats != NULL && ARR_NDIM(seats) == 0;
 
-	return seats_of(&plan, args);
+	if (seats != NULL && !busy)
+	{
+		item->seats = seats;
+		return true;
+	}
+	usher_box_refuse(r, ERRCODE_USHER_SEAT_TAKEN,
+					 psprintf("zone %lld has no %d seats beside each other",
+							  (long long) item->zone_id, item->quantity),
+					 NULL,
+					 busy ? "Some are held by transactions that are still open: try again."
+						  : "Ask for fewer, name the seats, or let them be split.");
+	r->refusal.retryable = busy;
+	return false;
 }
 
 /* False: the request is refused, with the seats concerned. */
@@ -63,25 +78,13 @@ usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item)
 	static UsherBoxPlan plan = {.sql = "SELECT boxoffice.take_seats($1, $2, $3, $4)",
 								.nargs = 4,
 								.types = {INT4OID, INT8OID, TEXTARRAYOID, UUIDOID}};
+	Datum args[] = {Int32GetDatum(r->tenant_id), Int64GetDatum(item->zone_id),
+					PointerGetDatum(item->seats), UUIDPGetDatum(&r->booking_id)};
 	ArrayType *taken;
 
 	if (item->seats == NULL)
-		item->seats = choose(r, item);
-	if (item->seats == NULL)
-	{
-		usher_box_refuse(r, ERRCODE_USHER_SEAT_TAKEN,
-						 psprintf("zone %lld has no %d seats beside each other",
-								  (long long) item->zone_id, item->quantity),
-						 NULL, "Ask for fewer, name the seats, or let them be split.");
-		r->refusal.retryable = true;
-		return false;
-	}
-	{
-		Datum args[] = {Int32GetDatum(r->tenant_id), Int64GetDatum(item->zone_id),
-						PointerGetDatum(item->seats), UUIDPGetDatum(&r->booking_id)};
-
-		taken = seats_of(&plan, args);
-	}
+		return choose(r, item);
+	taken = seats_of(&plan, args);
 	if (taken == NULL)
 		return true;
 	usher_box_refuse(r, ERRCODE_USHER_SEAT_TAKEN,

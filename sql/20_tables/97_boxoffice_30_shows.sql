@@ -5,10 +5,12 @@ CREATE TABLE boxoffice.shows (
     time_zone    text COLLATE "C" NOT NULL,
     starts_local timestamp NOT NULL,
     cancelled    boolean NOT NULL DEFAULT false,
+    settled      boolean NOT NULL DEFAULT true,
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT shows_pkey PRIMARY KEY (tenant_id, show_id)
 );
 CREATE INDEX shows_event ON boxoffice.shows (tenant_id, event_id);
+CREATE INDEX shows_unsettled ON boxoffice.shows (updated_at) WHERE cancelled AND NOT settled;
 COMMENT ON TABLE boxoffice.shows IS
-'When an event takes place: the local time at the venue and its IANA time zone, which stay as they are when the zone''s rules change. Written by functions of boxoffice only.';
+'When an event takes place: the local time at the venue and its IANA time zone, which stay as they are when the zone''s rules change. settled: all its bookings were cancelled with it. Written by functions of boxoffice only.';

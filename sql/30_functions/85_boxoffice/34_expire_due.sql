@@ -1,0 +1,22 @@
+CREATE FUNCTION boxoffice.expire_due(max integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tenants integer[];
+    ids     uuid[];
+BEGIN
+    SELECT array_agg(d.tenant_id), array_agg(d.booking_id) INTO tenants, ids
+    FROM (SELECT b.tenant_id, b.booking_id FROM boxoffice.bookings b
+          WHERE b.status IN ('reserved', 'payment_pending') AND b.expires_at <= clock_timestamp()
+          ORDER BY b.expires_at LIMIT max FOR NO KEY UPDATE SKIP LOCKED) d;
+    IF ids IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM boxoffice.end_bookings(tenants, ids, 'expired', NULL);
+    RETURN cardinality(ids);
+END
+$$;
+COMMENT ON FUNCTION boxoffice.expire_due IS
+'Internal: bookings of all tenants that are due expire, up to max of them, the first due first; those that somebody has locked are left to him. Returns how many.';
