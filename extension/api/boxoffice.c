@@ -403,6 +403,7 @@ enum
 	OUTCOME_SEATS,
 	OUTCOME_REPLAYED,
 	OUTCOME_BOOKING_ID,
+	OUTCOME_CODE,
 	OUTCOME_BOOKING,
 	OUTCOME_NATTS
 };
@@ -417,8 +418,12 @@ text_or_null(const char *s, bool *isnull)
 static void
 put_outcome(ReturnSetInfo *result, int element, const UsherBoxRequest *r)
 {
-	static UsherBoxPlan plan = {
+	static UsherBoxPlan json = {
 		.sql = "SELECT boxoffice.booking_json($1, $2)", .nargs = 2, .types = {INT4OID, UUIDOID}};
+	static UsherBoxPlan code = {.sql = "SELECT b.code FROM boxoffice.bookings b"
+									   " WHERE b.tenant_id = $1 AND b.booking_id = $2",
+								.nargs = 2,
+								.types = {INT4OID, UUIDOID}};
 	const UsherBoxRefusal *f = &r->refusal;
 	bool granted = f->sqlstate == 0;
 	Datum v[OUTCOME_NATTS] = {0};
@@ -436,12 +441,14 @@ put_outcome(ReturnSetInfo *result, int element, const UsherBoxRequest *r)
 	v[OUTCOME_SEATS] = PointerGetDatum(f->seats);
 	null[OUTCOME_SEATS] = f->seats == NULL;
 	v[OUTCOME_REPLAYED] = BoolGetDatum(r->replayed);
-	null[OUTCOME_BOOKING_ID] = null[OUTCOME_BOOKING] = !granted;
+	null[OUTCOME_BOOKING_ID] = null[OUTCOME_CODE] = null[OUTCOME_BOOKING] = !granted;
 	if (granted)
 	{
 		v[OUTCOME_BOOKING_ID] = UUIDPGetDatum(&r->booking_id);
-		v[OUTCOME_BOOKING] = r->replayed ? booking_from_rows(&plan, r->tenant_id, &r->booking_id)
-										 : JsonbPGetDatum(usher_box_booking_json(r, true));
+		v[OUTCOME_CODE] = r->replayed ? booking_from_rows(&code, r->tenant_id, &r->booking_id)
+									  : CStringGetTextDatum(r->code);
+		v[OUTCOME_BOOKING] = r->replayed ? booking_from_rows(&json, r->tenant_id, &r->booking_id)
+										 : JsonbPGetDatum(r->json);
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, v, null);
 }

@@ -271,6 +271,7 @@ typedef struct UsherBoxRequest
 	char code[USHER_BOX_CODE_LEN + 1];
 	int32 quantity;
 	int64 event_id, total, tax, fee;
+	Jsonb *json; /* of the event */
 	int64 fingerprint;
 	uint64 user_hash;
 	int previous; /* an earlier request of the same user in this call; -1: none */
@@ -310,5 +311,4 @@ extern bool usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item);
 /* ---- rows.c ---- */
 extern void usher_box_write(UsherBoxRequest **granted, int n);
 extern Jsonb *usher_box_items_json(const UsherBoxRequest *r);
-extern Jsonb *usher_box_booking_json(const UsherBoxRequest *r, bool with_code);
 #endif /* USHER_BOX_H */

@@ -93,6 +93,7 @@ add_seats(JsonbParseState **state, ArrayType *seats)
 	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
+/* (Keys in the order in which jsonb keeps them, shorter ones first: then they need no sorting.) */
 static JsonbValue *
 push_items(JsonbParseState **state, const UsherBoxRequest *r)
 {
@@ -102,15 +103,15 @@ push_items(JsonbParseState **state, const UsherBoxRequest *r)
 		const UsherBoxItem *item = &r->items[i];
 
 		(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+		add_integer(state, "fee", item->fee);
+		add_integer(state, "tax", item->tax);
 		add_integer(state, "item", i + 1);
 		add_integer(state, "zone", item->zone_id);
-		add_integer(state, "price_type", item->config.price_type_id);
-		add_integer(state, "quantity", item->quantity);
-		add_integer(state, "unit_price", item->config.unit_price);
-		add_integer(state, "tax", item->tax);
-		add_integer(state, "fee", item->fee);
 		if (item->seats)
 			add_seats(state, item->seats);
+		add_integer(state, "quantity", item->quantity);
+		add_integer(state, "price_type", item->config.price_type_id);
+		add_integer(state, "unit_price", item->config.unit_price);
 		(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	}
 	return pushJsonbValue(state, WJB_END_ARRAY, NULL);
@@ -124,31 +125,29 @@ usher_box_items_json(const UsherBoxRequest *r)
 	return JsonbValueToJsonb(push_items(&state, r));
 }
 
-/* As boxoffice.booking_json has it; the code is for the customer alone, and not for the log. */
-Jsonb *
-usher_box_booking_json(const UsherBoxRequest *r, bool with_code)
+/* Data of the event; the booking's code is for the customer alone, and not in it. */
+static Jsonb *
+booking_json(const UsherBoxRequest *r)
 {
 	JsonbParseState *state = NULL;
 	char *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&r->booking_id)));
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	add_string(&state, "booking", id);
-	if (with_code)
-		add_string(&state, "code", r->code);
-	add_string(&state, "status", "reserved");
-	add_integer(&state, "event", r->event_id);
+	add_integer(&state, "fee", r->fee);
+	add_integer(&state, "tax", r->tax);
 	add_integer(&state, "show", r->show_id);
 	push_key(&state, "user");
 	push_string(&state, WJB_VALUE, VARDATA_ANY(r->user_id), VARSIZE_ANY_EXHDR(r->user_id));
-	add_integer(&state, "quantity", r->quantity);
-	add_string(&state, "currency", r->items[0].config.currency);
-	add_integer(&state, "total", r->total);
-	add_integer(&state, "tax", r->tax);
-	add_integer(&state, "fee", r->fee);
-	add_time(&state, "created_at", r->created_at);
-	add_time(&state, "expires_at", r->expires_at);
+	add_integer(&state, "event", r->event_id);
 	push_key(&state, "items");
 	(void) push_items(&state, r);
+	add_integer(&state, "total", r->total);
+	add_string(&state, "status", "reserved");
+	add_string(&state, "booking", id);
+	add_string(&state, "currency", r->items[0].config.currency);
+	add_integer(&state, "quantity", r->quantity);
+	add_time(&state, "created_at", r->created_at);
+	add_time(&state, "expires_at", r->expires_at);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -308,13 +307,14 @@ write_events(UsherBoxRequest **granted, int n)
 	usher_streams_make(keys, streams, n);
 	for (int i = 0; i < n; i++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(scratch);
+		MemoryContext old;
 		UsherEvent event = {.tenant_id = granted[i]->tenant_id,
 							.stream = streams[i],
 							.type = type,
-							.data = usher_box_booking_json(granted[i], false),
 							.metadata = granted[i]->metadata ? granted[i]->metadata : empty};
 
+		event.data = granted[i]->json = booking_json(granted[i]);
+		old = MemoryContextSwitchTo(scratch);
 		(void) usher_append_event(&event);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);

@@ -3,7 +3,7 @@ RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object('booking', b.booking_id, 'code', b.code, 'status', b.status, 'event', b.event_id, 'show', b.show_id,
+    SELECT jsonb_strip_nulls(jsonb_build_object('booking', b.booking_id, 'status', b.status, 'event', b.event_id, 'show', b.show_id,
                'user', b.user_id, 'quantity', b.quantity, 'currency', b.currency, 'total', b.total, 'tax', b.tax, 'fee', b.fee,
                'refund_due', nullif(b.refund_due, 0), 'payment_ref', b.payment_ref, 'provider_ref', b.provider_ref, 'reason', b.reason,
                'created_at', b.created_at AT TIME ZONE 'UTC' || '+00:00', 'expires_at', b.expires_at AT TIME ZONE 'UTC' || '+00:00'))
