@@ -2,6 +2,9 @@ CREATE FUNCTION boxoffice.end_bookings(tenants integer[], ids uuid[], status tex
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off -- some rows by an index, whatever the statistics say
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM boxoffice.zone_pin(z.tenant_id, z.zone_id)

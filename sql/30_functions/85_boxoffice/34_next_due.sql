@@ -2,6 +2,9 @@ CREATE FUNCTION boxoffice.next_due()
 RETURNS timestamptz
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off -- some rows by an index, whatever the statistics say
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
     SELECT least((SELECT min(b.expires_at) FROM boxoffice.bookings b WHERE b.status IN ('reserved', 'payment_pending')),
                  (SELECT '-infinity'::timestamptz FROM boxoffice.shows s WHERE s.cancelled AND NOT s.settled LIMIT 1))

@@ -2,6 +2,9 @@ CREATE FUNCTION boxoffice.settle_cancelled(max integer)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off -- some rows by an index, whatever the statistics say
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     s       record;
