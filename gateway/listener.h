@@ -43,7 +43,9 @@ typedef struct StreamOps
 	void (*on_writable)(void *stream); /* asked for by connection_want_write */
 	void (*on_close)(void *stream); /* the connection has ended, whoever ended it; called once */
 } StreamOps;
-extern void connection_take(Connection *connection, const StreamOps *ops, void *stream);
+/* data: the head of the reply. */
+extern void connection_take(Connection *connection, const StreamOps *ops, void *stream,
+							const char *data, size_t len);
 extern bool
 connection_write(Connection *connection, const char *data, size_t len); /* false: it is ending */
 extern bool connection_choked(Connection *connection); /* would a write be queued? */

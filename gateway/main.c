@@ -16,11 +16,13 @@
 #include "batch.h"
 #include "config.h"
 #include "control.h"
+#include "fanout.h"
 #include "db.h"
 #include "identity.h"
 #include "journal.h"
 #include "limit.h"
 #include "listener.h"
+#include "live.h"
 #include "notify.h"
 #include "lib/text.h"
 #include "parked.h"
@@ -143,6 +145,7 @@ terminate(struct ev_loop *loop, ev_signal *watcher, int events)
 	notify_stopping();
 	boot.deadline = ev_now(loop) + config.drain_timeout_seconds;
 	listener_stop_accepting();
+	live_drain();
 	listener_close_idle(); /* from now on a reply ends its connection */
 	parked_drain();
 	ev_timer_init(&boot.drain, drain_some, 0, 0.1);
@@ -242,6 +245,8 @@ main(int argc, char **argv)
 	raise_descriptors();
 	watch_signals();
 	control_start();
+	fanout_start();
+	live_start();
 	db_start(usherd_loop);
 	if (!listener_start(usherd_loop, error, sizeof(error)))
 		fail(error);

@@ -67,6 +67,8 @@ reason(int status)
 			return "Expectation Failed";
 		case 422:
 			return "Unprocessable Content";
+		case 426:
+			return "Upgrade Required";
 		case 429:
 			return "Too Many Requests";
 		case 431:
@@ -327,6 +329,26 @@ reply(Request *request, int status, const char *content_type, const char *body, 
 	text_add(&out, encoded.data, encoded.len);
 	log_access(request, status, encoded.len);
 	connection_reply(request->connection, out.data, out.len, !keep_alive);
+	request_free(request);
+}
+
+void
+reply_stream_head(Request *request, const char *content_type, Text *out)
+{
+	text_printf(out,
+				"HTTP/1.1 200 OK\r\nDate: %s\r\nRequest-Id: %s\r\ntraceparent: %s\r\nContent-Type: %s\r\n"
+				"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
+				"Connection: close\r\n",
+				http_date(), request->request_id, request->traceparent, content_type);
+	add_rate(request, out);
+	add_cors(request, out);
+	text_add(out, "\r\n", 2);
+}
+
+void
+request_taken(Request *request, int status)
+{
+	log_access(request, status, 0);
 	request_free(request);
 }
 

@@ -81,6 +81,9 @@ extern void reply_header(Request *request, const char *name, const char *value);
 /* The body is copied (or sent) before it returns.  ETag, 304, gzip, HEAD, CORS and the common headers are done here. */
 extern void
 reply(Request *request, int status, const char *content_type, const char *body, size_t len);
+/* For a stream (listener.h): the head of its reply, which ends with the connection; then, when it was taken, the request ends. */
+extern void reply_stream_head(Request *request, const char *content_type, Text *out);
+extern void request_taken(Request *request, int status);
 extern void reply_json(Request *request, int status, const Text *json);
 /*
  * RFC 9457.  kind: the last part of the problem's type, e.g. "wrong-expected-version"; members: further JSON

@@ -11,7 +11,7 @@
 #include "listener.h"
 
 void
-connection_take(Connection *c, const StreamOps *ops, void *stream)
+connection_take(Connection *c, const StreamOps *ops, void *stream, const char *data, size_t len)
 {
 	connection_enter(c, STATE_STREAM);
 	c->ops = ops;
@@ -19,6 +19,7 @@ connection_take(Connection *c, const StreamOps *ops, void *stream)
 	c->request = NULL;
 	connection_request_ended();
 	connection_read(c, true);
+	connection_write_now(c, data, len);
 	if (c->in.len > 0)
 	{
 		Text in = c->in;

@@ -55,6 +55,13 @@ static const DbStatement heads_statement = {
 	.nparams = 2,
 };
 
+static const DbStatement content_statement = {
+	.name = "tail_content",
+	.sql = "SELECT next, position, version, tenant, type, stream, topic, key, id, data, metadata, recorded_at"
+		   " FROM usher.gateway_tail($1, $2)",
+	.nparams = 2,
+};
+
 static void step(void);
 
 static bool
@@ -76,6 +83,15 @@ pace_seconds(void)
 		if (l->patience_seconds < least)
 			least = l->patience_seconds;
 	return least > PACE_SECONDS ? least : PACE_SECONDS;
+}
+
+static bool
+content_wanted(void)
+{
+	for (TailListener *l = tail.first; l; l = l->next)
+		if (l->wants_content)
+			return true;
+	return false;
 }
 
 static void
@@ -157,7 +173,7 @@ waited(void *context, DbOutcome outcome, PGresult *result)
 static const char *
 column(const PGresult *result, int row, int number)
 {
-	return PQgetisnull(result, row, number) ? "" : PQgetvalue(result, row, number);
+	return number >= PQnfields(result) || PQgetisnull(result, row, number) ? "" : PQgetvalue(result, row, number);
 }
 
 static void
@@ -184,6 +200,10 @@ heads_read(void *context, DbOutcome outcome, PGresult *result)
 			.stream = column(result, row, 5),
 			.topic = column(result, row, 6),
 			.key = column(result, row, 7),
+			.id = column(result, row, 8),
+			.data = column(result, row, 9),
+			.metadata = column(result, row, 10),
+			.recorded_at = column(result, row, 11),
 		};
 	}
 	for (TailListener *l = tail.first, *following; l; l = following)
@@ -230,7 +250,7 @@ step(void)
 	if (tail.known && tail.stable > tail.position && events_wanted())
 	{
 		snprintf(tail.timeout_text, sizeof(tail.timeout_text), "%d", PAGE_EVENTS);
-		submit(&heads_statement, tail.timeout_text, heads_read);
+		submit(content_wanted() ? &content_statement : &heads_statement, tail.timeout_text, heads_read);
 		return;
 	}
 	if (seconds <= 0 || seconds > WAIT_SECONDS_MAX)

@@ -18,6 +18,8 @@ typedef struct TailEvent
 	int64_t position;
 	int64_t version; /* 0: it was published, to a topic */
 	const char *tenant, *type, *stream, *topic, *key;
+	/* when somebody wants the content, else "": */
+	const char *id, *data, *metadata, *recorded_at;
 } TailEvent;
 
 typedef struct TailListener TailListener;
@@ -30,6 +32,7 @@ struct TailListener
 	 * the position of the last call; whoever wants it reads it.  The first call has always jumped.
 	 */
 	void (*moved)(TailListener *listener, int64_t position, bool jumped);
+	bool wants_content; /* and wants_events: with their data */
 	bool wants_events; /* else only moved() is called, and it has always jumped */
 	double patience_seconds; /* may hear of an event so much later: a busy log is read less often */
 	TailListener *next; /* tail.c's */

@@ -417,3 +417,23 @@ usher_gateway_wait(PG_FUNCTION_ARGS)
 	SPI_finish();
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
 }
+
+/* (after, max) */
+PG_FUNCTION_INFO_V1(usher_gateway_tail);
+Datum
+usher_gateway_tail(PG_FUNCTION_ARGS)
+{
+	EventPage page = {.scan_left = PG_INT64_MAX};
+	int64 after = bigint_argument(fcinfo, 0, "after");
+	int64 stable;
+	Datum next;
+
+	page.max = count_argument(fcinfo, 1, "max", PAGE_MAX);
+	stable = usher_cursor_begin(after, 0, NULL);
+	usher_read_positions(after, stable, page_visit, &page);
+	next = Int64GetDatum(page.full ? page.examined : Max(after, stable));
+	page_put(fcinfo, &page, &next, 1);
+	if (page.n == 0)
+		put_end(fcinfo, &next, 1);
+	return (Datum) 0;
+}

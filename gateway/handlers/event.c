@@ -60,6 +60,35 @@ event_json(Text *json, const PGresult *result, int row)
 	text_char(json, '}');
 }
 
+static void
+add_member(Text *json, const char *name, const char *value, bool quoted)
+{
+	if (value[0] == '\0')
+		return;
+	text_printf(json, ",\"%s\":", name);
+	if (quoted)
+		text_json(json, value, strlen(value));
+	else
+		text_puts(json, value);
+}
+
+void
+tail_event_json(Text *json, const TailEvent *event)
+{
+	text_printf(json, "{\"position\":%" PRId64, event->position);
+	add_member(json, "stream", event->stream, true);
+	if (event->version > 0)
+		text_printf(json, ",\"version\":%" PRId64, event->version);
+	add_member(json, "id", event->id, true);
+	add_member(json, "type", event->type, true);
+	add_member(json, "topic", event->topic, true);
+	add_member(json, "key", event->key, true);
+	add_member(json, "data", event->data, false);
+	add_member(json, "metadata", event->metadata, false);
+	add_member(json, "recorded_at", event->recorded_at, true);
+	text_char(json, '}');
+}
+
 static bool
 is_true(const PGresult *result, int row, const char *name)
 {

@@ -7,6 +7,7 @@
 
 #include "../db.h"
 #include "../request.h"
+#include "../tail.h"
 
 /* append.c */
 extern void handle_append(Request *request); /* POST /v1/streams/{stream}/events */
@@ -34,6 +35,10 @@ extern void handle_sinks(Request *request);
 extern void handle_dead_letters(Request *request);
 extern void handle_replay(Request *request); /* POST /v1/dead-letters/replay */
 
+/* websocket.c, sse.c */
+extern void handle_websocket(Request *request); /* GET /v1/ws */
+extern void handle_sse(Request *request); /* GET /v1/sse */
+
 /* meta.c */
 extern void handle_health(Request *request);
 extern void handle_whoami(Request *request);
@@ -58,6 +63,7 @@ typedef struct EventsPage
 } EventsPage;
 extern void events_page(Text *json, const PGresult *result, EventsPage *page);
 extern void event_json(Text *json, const PGresult *result, int row);
+extern void tail_event_json(Text *json, const TailEvent *event); /* the same, of the tail's */
 
 /* A text as a parameter of a DbCall, and an array of texts. */
 extern const char *parameter_text(Request *request, Slice text);

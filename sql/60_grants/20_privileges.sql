@@ -66,7 +66,7 @@ REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.re
     usher.rotate_cursors, usher.carry_cursors, usher.drop_expired_keys,
     usher.series_list, usher.count_list, usher.any_subscription_partitions, usher.log_metrics, usher.sink_metrics,
     usher.subscription_metrics, usher.event_metrics,
-    usher.append_requests, usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads,
+    usher.append_requests, usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads, usher.gateway_tail,
     usher.gateway_poll, usher.gateway_ack, usher.gateway_nack, usher.gateway_extend, usher.gateway_subscription_pattern, usher.gateway_subscriptions, usher.gateway_sinks,
     usher.gateway_dead_letters, usher.gateway_replay_dead_letters, usher.gateway_revocations, usher.gateway_api_key FROM usher_admin;
 REVOKE EXECUTE ON PROCEDURE usher.gateway_wait FROM usher_admin;
@@ -79,7 +79,7 @@ GRANT EXECUTE ON FUNCTION usher.metrics TO pg_monitor;
 GRANT USAGE ON SCHEMA usher TO usher_gateway;
 GRANT EXECUTE ON FUNCTION
     usher.gateway_protocol, usher.gateway_status, usher.append_requests, usher.committed_range,
-    usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads,
+    usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads, usher.gateway_tail,
     usher.gateway_poll, usher.gateway_ack, usher.gateway_nack, usher.gateway_extend,
     usher.gateway_subscription_pattern, usher.gateway_subscriptions, usher.gateway_sinks, usher.gateway_dead_letters, usher.gateway_replay_dead_letters,
     usher.gateway_revocations, usher.gateway_api_key, usher.gateway_rate_limits, usher.metrics

@@ -215,6 +215,8 @@ SELECT type, next - :after FROM usher.gateway_read_log('ga-red', :after, 100, '{
 SELECT tenant, stream, version, type, position - :after, next - :after FROM usher.gateway_heads(:after);
 SELECT tenant, type, position - :after, next - :after FROM usher.gateway_heads(:after, 2);
 SELECT tenant, type, next - :last FROM usher.gateway_heads(:last);
+SELECT tenant, type, position - :after, next - :after, data FROM usher.gateway_tail(:after, 3);
+SELECT tenant, type, next - :last FROM usher.gateway_tail(:last);
 -- pages end behind a megabyte
 SELECT pg_temp.show(pg_temp.r('default', VARIADIC ARRAY(SELECT pg_temp.e('ga-11', 'ga.big', json_build_object('x', repeat('y', 300000))::text) FROM generate_series(1, 6))));
 SELECT more, version, length(data ->> 'x') FROM usher.gateway_read_stream('default', 'ga-11');

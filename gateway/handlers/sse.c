@@ -1,0 +1,305 @@
+/*
+ * gateway/handlers/sse.c
+ *	  GET /v1/sse: the log as server-sent events (WHATWG HTML, 9.2).
+ *
+ * `id:` is the position, so that Last-Event-ID resumes behind it.  A block with
+ * an id alone comes every 15 seconds: it tells how far the log was read, and
+ * keeps the connection alive.  The reply ends with its connection.
+ */
+#include <ev.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../config.h"
+#include "../live.h"
+#include "../router.h"
+#include "../usherd.h"
+#include "handlers.h"
+
+#define HEARTBEAT_SECONDS 15
+#define RETRY_MS          1000
+
+typedef struct Sse
+{
+	Client client; /* first: a Client is its Sse */
+	LiveStream live;
+	Connection *connection;
+	double written;
+	LiveFilter *filter; /* to begin again behind a gap */
+} Sse;
+
+static Sse *
+sse_of(LiveStream *live)
+{
+	return (Sse *) ((char *) live - offsetof(Sse, live));
+}
+
+static void
+sse_write(Sse *sse, const Text *text)
+{
+	sse->written = ev_now(usherd_loop);
+	connection_write(sse->connection, text->data, text->len);
+}
+
+static bool
+sse_choked(Client *client)
+{
+	Sse *sse = (Sse *) client;
+
+	if (!connection_choked(sse->connection))
+		return false;
+	connection_want_write(sse->connection);
+	return true;
+}
+
+/* Each event has its position in front: {"position":N, as event_json() writes it. */
+static int64_t
+position_of(Slice event)
+{
+	return strtoll(event.data + strlen("{\"position\":"), NULL, 10);
+}
+
+static void
+sse_events(Client *client, Subscription *of, const Slice *events, int n, int64_t position)
+{
+	static Text text;
+	int64_t last = 0;
+
+	(void) of;
+	text.len = 0;
+	for (int i = 0; i < n; i++)
+	{
+		last = position_of(events[i]);
+		text_printf(&text, "id: %" PRId64 "\ndata: ", last);
+		text_add(&text, events[i].data, events[i].len);
+		text_add(&text, "\n\n", 2);
+	}
+	if (position > last)
+		text_printf(&text, "id: %" PRId64 "\n\n", position);
+	sse_write((Sse *) client, &text);
+}
+
+static void
+sse_caught_up(Client *client, Subscription *of)
+{
+	Text text = {0};
+
+	text_printf(&text, "event: caught_up\nid: %" PRId64 "\ndata: {\"position\":%" PRId64 "}\n\n", of->position,
+				of->position);
+	sse_write((Sse *) client, &text);
+	text_free(&text);
+}
+
+/* It is told, and goes on where the log still has everything. */
+static void
+sse_gone(Client *client, Subscription *of, int64_t oldest)
+{
+	Sse *sse = (Sse *) client;
+	Text text = {0};
+
+	text_printf(&text, "event: gone\nid: %" PRId64 "\ndata: {\"oldest\":%" PRId64 "}\n\n", oldest - 1, oldest);
+	sse_write(sse, &text);
+	text_free(&text);
+	subscription_end(of);
+	subscription_start(subscription_make(client, (Slice){"", 0}, &sse->filter->filter), oldest - 1);
+}
+
+static const Transport transport = {sse_choked, sse_events, sse_caught_up, sse_gone};
+
+static void
+sse_freed(Client *client)
+{
+	Sse *sse = (Sse *) client;
+
+	live_filter_free(sse->filter);
+	free(sse->filter);
+	free(sse);
+}
+
+static void
+on_data(void *stream, const char *data, size_t len)
+{
+	(void) stream, (void) data, (void) len; /* nothing is asked on this connection any more */
+}
+
+static void
+on_writable(void *stream)
+{
+	fanout_writable(stream);
+}
+
+static void
+on_close(void *stream)
+{
+	Sse *sse = stream;
+
+	live_end(&sse->live);
+	client_end(&sse->client);
+}
+
+static const StreamOps stream_ops = {on_data, on_writable, on_close};
+
+static const Identity *
+live_identity(LiveStream *live)
+{
+	return sse_of(live)->client.identity;
+}
+
+static void
+live_stop(LiveStream *live, int code, const char *reason)
+{
+	Sse *sse = sse_of(live);
+	Text text = {0};
+
+	text_printf(&text, "event: end\ndata: {\"code\":%d,\"reason\":", code);
+	text_json(&text, reason, strlen(reason));
+	text_puts(&text, "}\n\n");
+	sse_write(sse, &text);
+	text_free(&text);
+	connection_end(sse->connection);
+}
+
+static void
+live_second(LiveStream *live, double now)
+{
+	Sse *sse = sse_of(live);
+	const Identity *who = sse->client.identity;
+	const Subscription *s = sse->client.subscriptions;
+	Text text = {0};
+
+	if (who->expires_at > 0 && now > (double) who->expires_at)
+	{
+		live_stop(live, 4401, "the token has expired");
+		return;
+	}
+	if (now - sse->written < HEARTBEAT_SECONDS || connection_choked(sse->connection))
+		return;
+	text_printf(&text, "id: %" PRId64 "\n\n", s == NULL || s->live ? sse->client.position : s->position);
+	sse_write(sse, &text);
+	text_free(&text);
+}
+
+/* types=a.*,b.** and streams=…: separated by commas. */
+static bool
+take_list(Request *request, LiveFilter *filter, bool stream)
+{
+	Slice list = request_query(request, stream ? "streams" : "types");
+	const char *at = list.data, *end = list.data + list.len;
+
+	while (list.data && at < end)
+	{
+		const char *comma = memchr(at, ',', (size_t) (end - at));
+		size_t len = (size_t) ((comma ? comma : end) - at);
+		const char *fault = live_add_pattern(filter, stream, (Slice){at, len}, request->identity);
+
+		if (fault)
+		{
+			reply_problem(request, 400, "invalid-parameter", NULL, "%s", fault);
+			return false;
+		}
+		at += len + 1;
+	}
+	return true;
+}
+
+static bool
+take_members(Request *request, LiveFilter *filter)
+{
+	Slice text = request_query(request, "filter");
+	const char *message;
+	JsonFault fault;
+
+	if (text.data == NULL)
+		return true;
+	text = arena_slice(&filter->arena, text);
+	if (!json_check(text.data, text.len, config.json_depth_max, &filter->filter.members, &fault))
+		message = fault.message;
+	else
+		message = filter_members_fault(filter->filter.members);
+	if (message == NULL)
+		return true;
+	reply_problem(request, 400, "invalid-parameter", NULL, "filter: %s", message);
+	return false;
+}
+
+/* Where to begin: Last-Event-ID, else after, else now. */
+static bool
+take_after(Request *request, int64_t *after)
+{
+	Slice last = request_header(request, "last-event-id");
+
+	if (!request_query_int(request, "after", 0, INT64_MAX, -1, after))
+		return false;
+	if (last.data == NULL || slice_int(last, 0, INT64_MAX, after))
+		return true;
+	reply_problem(request, 400, "invalid-header", NULL, "Last-Event-ID is a position");
+	return false;
+}
+
+static void
+begin(Request *request, LiveFilter *filter, int64_t after)
+{
+	Sse *sse = calloc(1, sizeof(Sse));
+	Text head = {0};
+
+	if (sse == NULL)
+		abort();
+	sse->connection = request->connection;
+	sse->filter = filter;
+	sse->client.transport = &transport;
+	sse->client.identity = identity_keep(request->identity);
+	sse->client.freed = sse_freed;
+	sse->live = (LiveStream){.identity = live_identity, .second = live_second, .end = live_stop};
+	reply_stream_head(request, "text/event-stream", &head);
+	text_printf(&head, "retry: %d\nid: %" PRId64 "\n\n", RETRY_MS, after < 0 ? fanout_position() : after);
+	sse->written = ev_now(usherd_loop);
+	connection_take(request->connection, &stream_ops, sse, head.data, head.len);
+	request_taken(request, 200);
+	client_begin(&sse->client);
+	live_begin(&sse->live);
+	text_free(&head);
+	subscription_start(subscription_make(&sse->client, (Slice){"", 0}, &filter->filter), after);
+}
+
+void
+handle_sse(Request *request)
+{
+	LiveFilter *filter;
+	int64_t after;
+	bool ok;
+
+	if (!fanout_ready())
+	{
+		reply_unavailable(request, "unavailable", "the end of the log is not known yet");
+		return;
+	}
+	if (!live_origin_allowed(request))
+	{
+		reply_problem(request, 403, "origin", NULL, "pages of this origin are not served");
+		return;
+	}
+	if (request->connection == NULL || request->method == METHOD_HEAD)
+	{
+		reply(request, 200, "text/event-stream", "", 0);
+		return;
+	}
+	filter = calloc(1, sizeof(LiveFilter));
+	if (filter == NULL)
+		abort();
+	ok = take_list(request, filter, false) && take_list(request, filter, true) && take_members(request, filter) &&
+		 take_after(request, &after);
+	if (ok && !live_allowed(filter, request->identity))
+	{
+		reply_problem(request, 403, "forbidden", NULL, "this needs the scope \"subscribe\" for the patterns");
+		ok = false;
+	}
+	if (ok)
+		begin(request, filter, after);
+	else
+	{
+		live_filter_free(filter);
+		free(filter);
+	}
+}
