@@ -1,0 +1,202 @@
+#!/usr/bin/python3
+"""test/chaos/realtime.py: clients that follow the log over WebSocket and server-sent events while everything is cut and killed.
+
+Each client resumes behind the last position that it has, whatever has ended its connection: a proxy that cuts connections at
+random, usherd killed with -9, the database restarted. In the end each must have what the log has of its patterns: in
+order, nothing missing, nothing twice. Half of the clients are python3-websockets, which we did not write.
+"""
+import asyncio
+import collections
+import json
+import os
+import random
+import sys
+import threading
+import time
+
+import lib
+import proxy
+import usherd
+from lib import ensure
+
+try:
+    import websockets
+except ImportError:
+    print("1..0 # SKIP python3-websockets is not installed")
+    sys.exit(0)
+
+PATTERNS = (["live.**"], ["live.a", "live.b"], ["live.c.*"], ["*"])
+
+
+class Follower:
+    """Positions of its events, and how it got them."""
+
+    def __init__(self, fire, number):
+        self.fire, self.number = fire, number
+        self.types = PATTERNS[number % len(PATTERNS)]
+        self.websocket = number % 2 == 0
+        self.events, self.position = [], 0
+        self.connects, self.twice = 0, []
+        self.ended = collections.Counter()      # what has ended its connections
+        self.random = random.Random(number)
+
+    def take(self, event):
+        position = event["position"]
+        if self.events and position <= self.events[-1][0]:
+            self.twice.append((self.events[-1][0], position))
+        self.events.append((position, event["type"], event["data"]["n"]))
+
+    async def run(self):
+        while not self.fire.done.is_set():
+            try:
+                self.connects += 1
+                await (self.follow_websocket() if self.websocket else self.follow_sse())
+            except (OSError, EOFError, asyncio.TimeoutError, asyncio.IncompleteReadError, websockets.WebSocketException, lib.Failure) as error:
+                self.ended[repr(error)[:120]] += 1
+            await asyncio.sleep(0.02 + 0.1 * self.random.random())
+
+    async def follow_websocket(self):
+        url = "ws://127.0.0.1:%d/v1/ws" % self.fire.proxy.port
+        async with websockets.connect(url, subprotocols=["usher.v1"], open_timeout=5, close_timeout=1, max_size=None) as socket:
+            await socket.send(json.dumps({"op": "auth", "ref": 1, "token": self.fire.token}))
+            frame = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            ensure(frame["op"] == "welcome", "no welcome: %s" % frame)
+            await socket.send(json.dumps({"op": "subscribe", "ref": 2, "sub": "s", "types": self.types, "after": self.position}))
+            while not self.fire.done.is_set():
+                frame = json.loads(await asyncio.wait_for(socket.recv(), 20))
+                ensure(frame["op"] != "error", "an error: %s" % frame)
+                for event in frame.get("events", ()):
+                    self.take(event)
+                if frame["op"] in ("events", "position", "caught_up"):
+                    self.position = max(self.position, frame["position"])
+
+    async def follow_sse(self):
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.fire.proxy.port, limit=1 << 22), 5)
+        try:
+            writer.write(("GET /v1/sse?types=%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nLast-Event-ID: %d\r\n\r\n"
+                          % (",".join(self.types), self.fire.token, self.position)).encode())
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            ensure(b" 200 " in head.split(b"\r\n")[0], "%r" % head)
+            while not self.fire.done.is_set():
+                block = await asyncio.wait_for(reader.readuntil(b"\n\n"), 20)
+                fields = dict(line.split(": ", 1) for line in block.decode().strip().split("\n"))
+                if "data" in fields and "event" not in fields:
+                    self.take(json.loads(fields["data"]))
+                if "id" in fields:
+                    self.position = max(self.position, int(fields["id"]))
+        finally:
+            writer.close()
+
+
+class Fire:
+    def __init__(self, options):
+        self.short = options.short
+        self.clients = options.clients or (16 if self.short else 200)
+        self.wanted = options.events or (4000 if self.short else 100000)
+        self.kills, self.restarts = (1, 1) if self.short else (5, 2)
+        self.cluster = lib.Cluster(lib.work_directory()).initdb().start().create()
+        self.daemon = usherd.Usherd(self.cluster).start()
+        self.proxy = proxy.Proxy(self.daemon.port)
+        self.token = self.daemon.token()
+        self.done, self.burnt = threading.Event(), threading.Event()
+        self.followers = [Follower(self, n) for n in range(self.clients)]
+        self.appended = 0
+
+    def append(self):
+        """Events of some types, in small transactions, at a pace that lets the fire burn for a while."""
+        pause = 0.004 if self.short else 0.002
+        types = ("live.a", "live.b", "live.c.x", "live.c.y", "other")
+        connection = None
+        while self.appended < self.wanted:
+            try:
+                connection = connection or self.cluster.connect()
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT usher.append_many(array_agg('live-' || n %% 50), array_agg((%s::text[])[1 + n %% 5]), "
+                                   "array_agg('{\"n\":' || n || '}')) FROM generate_series(%s, %s) n",
+                                   (list(types), self.appended, self.appended + 9))
+                connection.commit()
+                self.appended += 10
+            except lib.psycopg2.Error:
+                connection = None   # a commit whose answer was lost is repeated: the log decides what there is
+                time.sleep(0.05)
+            time.sleep(pause)
+
+    def burn(self):
+        """Cuts a connection now and then, kills usherd, restarts the database."""
+        chance = random.Random()
+        acts = ["kill"] * self.kills + ["restart"] * self.restarts
+        chance.shuffle(acts)
+        for number, act in enumerate(acts):
+            at = self.wanted * (number + 1) // (len(acts) + 1)
+            while self.appended < at:
+                self.proxy.cut()
+                time.sleep(0.3 if self.short else 1)
+            if act == "kill":
+                self.daemon.kill9()
+                self.daemon.start(ready=False)
+            else:
+                self.cluster.restart()
+            self.daemon.wait_ready()
+        self.burnt.set()
+        threading.Event().wait()        # servers die with the thread that has started them
+
+    def follow(self):
+        threads = [threading.Thread(target=function, daemon=True) for function in (self.append, self.burn)]
+        loop = asyncio.new_event_loop()
+        ended = []
+
+        async def all_of_them():
+            tasks = [asyncio.create_task(follower.run()) for follower in self.followers]
+            while threads[0].is_alive() or not self.burnt.is_set():
+                await asyncio.sleep(0.1)
+            last = self.cluster.value("SELECT max(position) FROM usher.events")
+            deadline = time.monotonic() + 60
+            while any(follower.position < last for follower in self.followers) and time.monotonic() < deadline:
+                await asyncio.sleep(0.1)
+            ended.append(last)
+            self.done.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for thread in threads:
+            thread.start()
+        loop.run_until_complete(all_of_them())
+        behind = ["client %d (%s) is at %d of %d" % (f.number, "websocket" if f.websocket else "sse", f.position, ended[0])
+                  for f in self.followers if f.position < ended[0]]
+        lib.note("%d events, %d clients, %d connections" % (self.appended, self.clients, sum(f.connects for f in self.followers)))
+        ended = sum((f.ended for f in self.followers), collections.Counter())
+        lib.note("ended by " + ", ".join("%s: %d" % item for item in ended.most_common(6)))
+        lib.ensure_empty(behind, "clients that have not caught up")
+        self.daemon.ensure_alive()
+
+    def compare(self):
+        log = [(e.position, e.type, e.data["n"]) for e in usherd.events(self.cluster)]
+        ensure(len(log) >= self.wanted, "only %d events in the log" % len(log))
+        wants = {0: lambda t: t.startswith("live."), 1: lambda t: t in ("live.a", "live.b"), 2: lambda t: t.startswith("live.c."),
+                 3: lambda t: True}
+        expected = {k: [event for event in log if want(event[1])] for k, want in wants.items()}
+        wrong = []
+        for follower in self.followers:
+            should = expected[follower.number % len(PATTERNS)]
+            if follower.twice:
+                wrong.append("client %d got events twice or out of order: %s" % (follower.number, follower.twice[:3]))
+            elif follower.events != should:
+                missing = sorted(set(should) - set(follower.events))
+                wrong.append("client %d has %d events, not %d; missing %s" % (follower.number, len(follower.events), len(should), missing[:3]))
+        lib.ensure_empty(wrong, "clients without exactly the log")
+
+    def settle(self):
+        self.daemon.stop()
+        lib.ensure_empty(self.cluster.log_crashes(), "server log")
+
+
+def main():
+    options = lib.arguments("The log followed over WebSocket and server-sent events under fire.",
+                            clients=(int, None, "at once (200, --short: 16)"), events=(int, None, "appended (100000, --short: 4000)"))
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    fire = Fire(options)
+    lib.main([("follow", fire.follow), ("compare", fire.compare), ("settle", fire.settle)], 150 if options.short else 900)
+
+
+if __name__ == "__main__":
+    main()
