@@ -163,8 +163,8 @@ send_ring(Client *client, Subscription *of, int64_t *position, int64_t until)
 
 		if (client->transport->choked(client))
 			return false;
-		while (at < fanout.end && fanout.ring[at % RING_EVENTS].position <= until && n < GATHER_EVENTS &&
-			   bytes < GATHER_BYTES)
+		while (at < fanout.end && fanout.ring[at % RING_EVENTS].position <= until &&
+			   n < GATHER_EVENTS && bytes < GATHER_BYTES)
 		{
 			const RingEvent *event = &fanout.ring[at++ % RING_EVENTS];
 
@@ -207,7 +207,8 @@ go_on(Subscription *s)
 		ask(s);
 		return;
 	}
-	if (s->position < s->client->position && !send_ring(s->client, s, &s->position, s->client->position))
+	if (s->position < s->client->position &&
+		!send_ring(s->client, s, &s->position, s->client->position))
 		return;
 	if (!s->client->ended)
 		become_live(s);
@@ -266,8 +267,9 @@ typedef struct Page
 
 static const DbStatement page_statement = {
 	.name = "fanout_page",
-	.sql = "SELECT next, position, stream, version, id, type, topic, key, data, metadata, recorded_at"
-		   " FROM usher.gateway_read_log($1, $2, " PAGE_EVENTS ", NULL, " PAGE_SCAN ")",
+	.sql =
+		"SELECT next, position, stream, version, id, type, topic, key, data, metadata, recorded_at"
+		" FROM usher.gateway_read_log($1, $2, " PAGE_EVENTS ", NULL, " PAGE_SCAN ")",
 	.nparams = 2,
 };
 
@@ -278,7 +280,8 @@ submit(Subscription *s)
 {
 	Page *page = calloc(1, sizeof(Page));
 	const char *tenant = s->client->identity->tenant;
-	DbCall call = {.statement = &page_statement, .done = page_read, .context = page, .tenant = tenant};
+	DbCall call = {
+		.statement = &page_statement, .done = page_read, .context = page, .tenant = tenant};
 
 	if (page == NULL)
 		abort();
@@ -344,9 +347,12 @@ send_page(Subscription *s, PGresult *result)
 		abort();
 	for (int row = 0; row < rows; row++)
 	{
-		FilterEvent event = {field(result, row, 5), field(result, row, 6), field(result, row, 2), {NULL, 0}};
+		FilterEvent event = {
+			field(result, row, 5), field(result, row, 6), field(result, row, 2), {NULL, 0}};
 		size_t before = json.len;
-		int64_t position = PQgetisnull(result, row, 1) ? INT64_MAX : strtoll(PQgetvalue(result, row, 1), NULL, 10);
+		int64_t position = PQgetisnull(result, row, 1)
+							   ? INT64_MAX
+							   : strtoll(PQgetvalue(result, row, 1), NULL, 10);
 		bool wanted = false;
 
 		if (position > until || position == INT64_MAX)
@@ -355,7 +361,8 @@ send_page(Subscription *s, PGresult *result)
 		event.json = (Slice){json.data + before, json.len - before};
 		if (!lagging)
 			wanted = filter_wants(&s->filter, &event);
-		for (Subscription *live = client->subscriptions; lagging && live && !wanted; live = live->next)
+		for (Subscription *live = client->subscriptions; lagging && live && !wanted;
+			 live = live->next)
 			wanted = live->live && position > live->position && filter_wants(&live->filter, &event);
 		if (wanted)
 			offsets[n++] = before;

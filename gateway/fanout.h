@@ -39,7 +39,9 @@ struct Subscription
 
 typedef struct Transport
 {
-	bool (*choked)(Client *client); /* would a write be queued? then want_write() was called, and fanout_writable() comes */
+	bool (*choked)(
+		Client *
+			client); /* would a write be queued? then want_write() was called, and fanout_writable() comes */
 	/* Some events, JSON each, up to position; of: the subscription whose past they are, or NULL for live ones. */
 	void (*events)(Client *client, Subscription *of, const Slice *events, int n, int64_t position);
 	void (*caught_up)(Client *client, Subscription *of);

@@ -23,7 +23,8 @@ typedef struct LiveFilter
  * One more pattern; "{user}" in it stands for the subject of the token.  NULL, or what is wrong with it.
  * The texts are copied.
  */
-extern const char *live_add_pattern(LiveFilter *live, bool stream, Slice pattern, const Identity *identity);
+extern const char *
+live_add_pattern(LiveFilter *live, bool stream, Slice pattern, const Identity *identity);
 /* May the identity have all this? */
 extern bool live_allowed(const LiveFilter *live, const Identity *identity);
 extern void live_filter_free(LiveFilter *live);
@@ -35,7 +36,8 @@ struct LiveStream
 	LiveStream *previous, *next;
 	const Identity *(*identity)(LiveStream *stream);
 	void (*second)(LiveStream *stream, double now);
-	void (*end)(LiveStream *stream, int code, const char *reason); /* a close code of docs/realtime.md */
+	void (*end)(LiveStream *stream, int code,
+				const char *reason); /* a close code of docs/realtime.md */
 };
 extern void live_begin(LiveStream *stream);
 extern void live_end(LiveStream *stream);

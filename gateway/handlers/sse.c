@@ -86,8 +86,8 @@ sse_caught_up(Client *client, Subscription *of)
 {
 	Text text = {0};
 
-	text_printf(&text, "event: caught_up\nid: %" PRId64 "\ndata: {\"position\":%" PRId64 "}\n\n", of->position,
-				of->position);
+	text_printf(&text, "event: caught_up\nid: %" PRId64 "\ndata: {\"position\":%" PRId64 "}\n\n",
+				of->position, of->position);
 	sse_write((Sse *) client, &text);
 	text_free(&text);
 }
@@ -99,7 +99,8 @@ sse_gone(Client *client, Subscription *of, int64_t oldest)
 	Sse *sse = (Sse *) client;
 	Text text = {0};
 
-	text_printf(&text, "event: gone\nid: %" PRId64 "\ndata: {\"oldest\":%" PRId64 "}\n\n", oldest - 1, oldest);
+	text_printf(&text, "event: gone\nid: %" PRId64 "\ndata: {\"oldest\":%" PRId64 "}\n\n",
+				oldest - 1, oldest);
 	sse_write(sse, &text);
 	text_free(&text);
 	subscription_end(of);
@@ -176,7 +177,8 @@ live_second(LiveStream *live, double now)
 	}
 	if (now - sse->written < HEARTBEAT_SECONDS || connection_choked(sse->connection))
 		return;
-	text_printf(&text, "id: %" PRId64 "\n\n", s == NULL || s->live ? sse->client.position : s->position);
+	text_printf(&text, "id: %" PRId64 "\n\n",
+				s == NULL || s->live ? sse->client.position : s->position);
 	sse_write(sse, &text);
 	text_free(&text);
 }
@@ -253,7 +255,8 @@ begin(Request *request, LiveFilter *filter, int64_t after)
 	sse->client.freed = sse_freed;
 	sse->live = (LiveStream){.identity = live_identity, .second = live_second, .end = live_stop};
 	reply_stream_head(request, "text/event-stream", &head);
-	text_printf(&head, "retry: %d\nid: %" PRId64 "\n\n", RETRY_MS, after < 0 ? fanout_position() : after);
+	text_printf(&head, "retry: %d\nid: %" PRId64 "\n\n", RETRY_MS,
+				after < 0 ? fanout_position() : after);
 	sse->written = ev_now(usherd_loop);
 	connection_take(request->connection, &stream_ops, sse, head.data, head.len);
 	request_taken(request, 200);
@@ -288,11 +291,12 @@ handle_sse(Request *request)
 	filter = calloc(1, sizeof(LiveFilter));
 	if (filter == NULL)
 		abort();
-	ok = take_list(request, filter, false) && take_list(request, filter, true) && take_members(request, filter) &&
-		 take_after(request, &after);
+	ok = take_list(request, filter, false) && take_list(request, filter, true) &&
+		 take_members(request, filter) && take_after(request, &after);
 	if (ok && !live_allowed(filter, request->identity))
 	{
-		reply_problem(request, 403, "forbidden", NULL, "this needs the scope \"subscribe\" for the patterns");
+		reply_problem(request, 403, "forbidden", NULL,
+					  "this needs the scope \"subscribe\" for the patterns");
 		ok = false;
 	}
 	if (ok)

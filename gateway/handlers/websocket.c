@@ -41,6 +41,7 @@ typedef struct Socket
 	double budget_at;
 	bool authorised, begun; /* begun: client_begin() was called */
 	bool told_expiring, checking, freed;
+	bool reading; /* on_data() works with it */
 	char *token; /* that is being checked: "Bearer …" */
 	int64_t ref; /* of the auth that is being checked */
 } Socket;
@@ -103,8 +104,10 @@ send_error(Socket *socket, int64_t ref, int status, const char *kind, const char
 	text_puts(&text, "{\"op\":\"error\"");
 	if (ref >= 0)
 		text_printf(&text, ",\"ref\":%" PRId64, ref);
-	text_printf(&text, ",\"problem\":{\"type\":\"https://pg-usher.org/problems/%s\",\"status\":%d,\"detail\":", kind,
-				status);
+	text_printf(
+		&text,
+		",\"problem\":{\"type\":\"https://pg-usher.org/problems/%s\",\"status\":%d,\"detail\":",
+		kind, status);
 	text_json(&text, detail, strlen(detail));
 	text_puts(&text, "}}");
 	send_text(socket, &text);
@@ -189,7 +192,7 @@ static const Transport transport = {socket_choked, socket_events, socket_caught_
 static void
 socket_free(Socket *socket)
 {
-	if (socket->checking || !socket->freed)
+	if (socket->checking || socket->reading || !socket->freed)
 		return;
 	websocket_end(&socket->ws);
 	free(socket->token);
@@ -238,7 +241,8 @@ welcome(Socket *socket)
 		client_begin(&socket->client);
 	}
 	socket->authorised = true;
-	text_printf(&text, "{\"op\":\"welcome\",\"position\":%" PRId64 ",\"tenant\":", fanout_position());
+	text_printf(&text,
+				"{\"op\":\"welcome\",\"position\":%" PRId64 ",\"tenant\":", fanout_position());
 	text_json(&text, who->tenant, strlen(who->tenant));
 	if (who->expires_at > 0)
 		text_printf(&text, ",\"token_expires\":%" PRId64, who->expires_at);
@@ -262,7 +266,8 @@ checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char 
 			close_socket(socket, 4401, reason ? reason : "the token is not valid");
 		return;
 	}
-	if (socket->authorised && (strcmp(old->tenant, identity->tenant) != 0 || strcmp(old->user, identity->user) != 0))
+	if (socket->authorised &&
+		(strcmp(old->tenant, identity->tenant) != 0 || strcmp(old->user, identity->user) != 0))
 	{
 		identity_release(identity);
 		close_socket(socket, 4403, "the token is of somebody else");
@@ -336,7 +341,8 @@ take_patterns(Socket *socket, LiveFilter *filter, bool stream, JsonValue list)
 
 		if (value.kind != JSON_STRING || value.text.len > sizeof(text))
 			return "a pattern is a string of 1 to 255 bytes";
-		fault = live_add_pattern(filter, stream, (Slice){text, json_unescape(value, text)}, socket->client.identity);
+		fault = live_add_pattern(filter, stream, (Slice){text, json_unescape(value, text)},
+								 socket->client.identity);
 		if (fault)
 			return fault;
 	}
@@ -369,7 +375,8 @@ enum
 	TOKEN,
 	MEMBERS
 };
-static const char *const names[MEMBERS] = {"op", "ref", "sub", "types", "streams", "after", "filter", "token"};
+static const char *const names[MEMBERS] = {"op",      "ref",   "sub",    "types",
+										   "streams", "after", "filter", "token"};
 
 static void
 message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
@@ -382,7 +389,8 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 		fault = "there is a subscription of this name";
 	else if (socket->client.nsubscriptions >= LIVE_SUBSCRIPTIONS_MAX)
 		fault = "there are too many subscriptions";
-	else if (m[AFTER].kind != JSON_NONE && m[AFTER].kind != JSON_NULL && !json_int(m[AFTER], 0, INT64_MAX, &after))
+	else if (m[AFTER].kind != JSON_NONE && m[AFTER].kind != JSON_NULL &&
+			 !json_int(m[AFTER], 0, INT64_MAX, &after))
 		fault = "after is a position";
 	if (!fault)
 		fault = take_patterns(socket, &filter, false, m[TYPES]);
@@ -393,7 +401,8 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 	if (fault)
 		send_error(socket, ref, 422, "invalid-body", fault);
 	else if (!live_allowed(&filter, socket->client.identity))
-		send_error(socket, ref, 403, "forbidden", "this needs the scope \"subscribe\" for the patterns");
+		send_error(socket, ref, 403, "forbidden",
+				   "this needs the scope \"subscribe\" for the patterns");
 	else
 	{
 		if (m[FILTER].kind == JSON_OBJECT)
@@ -444,10 +453,12 @@ message(Socket *socket, Slice payload)
 	Slice name = {sub, 0};
 
 	if (!json_check(payload.data, payload.len, 16, &body, &fault) || body.kind != JSON_OBJECT ||
-		json_members(body, names, MEMBERS, m, &stranger) != JSON_MEMBERS_OK || m[OP].kind != JSON_STRING ||
+		json_members(body, names, MEMBERS, m, &stranger) != JSON_MEMBERS_OK ||
+		m[OP].kind != JSON_STRING ||
 		(m[REF].kind != JSON_NONE && !json_int(m[REF], 0, INT64_MAX, &ref)))
 	{
-		close_socket(socket, 4400, "a message is an object with op, and with the members that are documented");
+		close_socket(socket, 4400,
+					 "a message is an object with op, and with the members that are documented");
 		return;
 	}
 	if (m[SUB].kind == JSON_STRING && m[SUB].text.len <= sizeof(sub))
@@ -493,10 +504,8 @@ on_data(void *stream, const char *data, size_t len)
 	WebsocketResult result;
 	WebsocketOpcode opcode;
 	Slice payload;
-	bool kept = socket->checking;
 
-	/* Whatever ends it, it must stay until the loop below has seen that. */
-	socket->checking = true;
+	socket->reading = true;
 	while (socket->connection &&
 		   (result = websocket_next(&socket->ws, &data, &len, &opcode, &payload)) != WEBSOCKET_MORE)
 	{
@@ -509,16 +518,10 @@ on_data(void *stream, const char *data, size_t len)
 		else if (opcode == WEBSOCKET_BINARY)
 			close_socket(socket, 1003, "messages are text");
 		else
-		{
-			socket->checking = kept;
 			message(socket, payload);
-			kept = socket->checking;
-			socket->checking = true;
-		}
 	}
-	socket->checking = kept;
-	if (socket->connection == NULL)
-		socket_free(socket);
+	socket->reading = false;
+	socket_free(socket);
 }
 
 static void
@@ -567,7 +570,8 @@ live_second(LiveStream *live, double now)
 			now > (double) who->expires_at - EXPIRING_SECONDS)
 		{
 			socket->told_expiring = true;
-			snprintf(text, sizeof(text), "{\"op\":\"token_expiring\",\"token_expires\":%" PRId64 "}", who->expires_at);
+			snprintf(text, sizeof(text),
+					 "{\"op\":\"token_expiring\",\"token_expires\":%" PRId64 "}", who->expires_at);
 			send_frame(socket, WEBSOCKET_TEXT, text, strlen(text));
 		}
 		if (now - socket->last_ping > PING_SECONDS && !connection_choked(socket->connection))
@@ -578,7 +582,8 @@ live_second(LiveStream *live, double now)
 		if (socket->client.nlive > 0 && now - socket->written > POSITION_SECONDS &&
 			!connection_choked(socket->connection))
 		{
-			snprintf(text, sizeof(text), "{\"op\":\"position\",\"position\":%" PRId64 "}", socket->client.position);
+			snprintf(text, sizeof(text), "{\"op\":\"position\",\"position\":%" PRId64 "}",
+					 socket->client.position);
 			send_frame(socket, WEBSOCKET_TEXT, text, strlen(text));
 		}
 	}
@@ -628,7 +633,8 @@ begin(Request *request, const char *accept, bool subprotocol)
 	text_printf(&head,
 				"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 				"Sec-WebSocket-Accept: %s\r\n%sRequest-Id: %s\r\n\r\n",
-				accept, subprotocol ? "Sec-WebSocket-Protocol: usher.v1\r\n" : "", request->request_id);
+				accept, subprotocol ? "Sec-WebSocket-Protocol: usher.v1\r\n" : "",
+				request->request_id);
 	live_begin(&socket->live);
 	connection_take(request->connection, &stream_ops, socket, head.data, head.len);
 	text_free(&head);
@@ -655,7 +661,8 @@ handle_websocket(Request *request)
 		reply_problem(request, 426, "upgrade-required", NULL, "the version of WebSocket is 13");
 	}
 	else if (!websocket_accept(request_header(request, "sec-websocket-key"), accept))
-		reply_problem(request, 400, "invalid-header", NULL, "Sec-WebSocket-Key is 16 bytes in base64");
+		reply_problem(request, 400, "invalid-header", NULL,
+					  "Sec-WebSocket-Key is 16 bytes in base64");
 	else if (offered.data && !list_has(offered, "usher.v1"))
 		reply_problem(request, 400, "invalid-header", NULL, "the subprotocol is usher.v1");
 	else if (!live_origin_allowed(request))

@@ -22,7 +22,8 @@ typedef struct EventFilter
 	int ntypes;
 	const Slice *streams; /* any of them; none: all, also events without a stream */
 	int nstreams;
-	JsonValue members; /* {"data.show": 7, "metadata.user_id": ["a", "b"]}: all of them; or JSON_NONE */
+	JsonValue
+		members; /* {"data.show": 7, "metadata.user_id": ["a", "b"]}: all of them; or JSON_NONE */
 } EventFilter;
 
 /* A copy in one piece of memory behind `room` bytes of the caller's; for free().  *copy points into it. */
