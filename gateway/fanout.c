@@ -18,13 +18,12 @@
 #include "config.h"
 #include "db.h"
 #include "fanout.h"
+#include "fanout_ring.h"
 #include "handlers/handlers.h"
 #include "journal.h"
 #include "tail.h"
 #include "usherd.h"
 
-#define RING_EVENTS   16384
-#define RING_BYTES    (32 * 1024 * 1024)
 #define GATHER_EVENTS 512 /* of one frame */
 #define GATHER_BYTES  65536
 #define READERS       4
@@ -32,21 +31,9 @@
 #define PAGE_SCAN     "20000"
 #define RETRY_SECONDS 0.5
 
-typedef struct RingEvent
-{
-	int64_t position;
-	char *text; /* tenant, type, topic, stream, JSON: one piece of memory */
-	const char *tenant;
-	FilterEvent event;
-} RingEvent;
-
 static struct
 {
-	RingEvent ring[RING_EVENTS];
-	uint64_t first, end; /* of the ring: numbers that count on */
-	int64_t bytes;
-	int64_t floor; /* the ring has everything behind this position */
-	int64_t position; /* and up to this one */
+	int64_t position; /* everything up to here was handed over by the tail */
 	bool known;
 	Client *clients;
 	TailListener tail;
@@ -57,77 +44,6 @@ static struct
 
 static void pump(Client *client);
 static void ask(Subscription *subscription);
-
-/*
- * The ring
- */
-
-static void
-drop_oldest(void)
-{
-	RingEvent *oldest = &fanout.ring[fanout.first % RING_EVENTS];
-
-	fanout.floor = oldest->position;
-	fanout.bytes -= (int64_t) oldest->event.json.len;
-	free(oldest->text);
-	fanout.first++;
-}
-
-static Slice
-put(char **at, const char *data, size_t len)
-{
-	Slice slice = {*at, len};
-
-	memcpy(*at, data, len);
-	(*at)[len] = '\0';
-	*at += len + 1;
-	return slice;
-}
-
-static void
-push(const TailEvent *event)
-{
-	static Text json;
-	RingEvent *slot;
-	size_t tenant = strlen(event->tenant), type = strlen(event->type), topic = strlen(event->topic),
-		   stream = strlen(event->stream);
-	char *at;
-
-	json.len = 0;
-	tail_event_json(&json, event);
-	while (fanout.end - fanout.first >= RING_EVENTS ||
-		   (fanout.end > fanout.first && fanout.bytes + (int64_t) json.len > RING_BYTES))
-		drop_oldest();
-	slot = &fanout.ring[fanout.end++ % RING_EVENTS];
-	at = slot->text = malloc(tenant + type + topic + stream + json.len + 5);
-	if (at == NULL)
-		abort();
-	slot->position = event->position;
-	slot->tenant = put(&at, event->tenant, tenant).data;
-	slot->event.type = put(&at, event->type, type);
-	slot->event.topic = put(&at, event->topic, topic);
-	slot->event.stream = put(&at, event->stream, stream);
-	slot->event.json = put(&at, json.data, json.len);
-	fanout.bytes += (int64_t) json.len;
-}
-
-/* The number of the first event behind the position. */
-static uint64_t
-ring_find(int64_t position)
-{
-	uint64_t low = fanout.first, high = fanout.end;
-
-	while (low < high)
-	{
-		uint64_t middle = low + (high - low) / 2;
-
-		if (fanout.ring[middle % RING_EVENTS].position <= position)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
 
 /*
  * What a client gets
@@ -154,7 +70,7 @@ static bool
 send_ring(Client *client, Subscription *of, int64_t *position, int64_t until)
 {
 	static Slice events[GATHER_EVENTS];
-	uint64_t at = ring_find(*position);
+	uint64_t at = ring_find(*position), end = ring_end();
 
 	while (*position < until)
 	{
@@ -163,10 +79,10 @@ send_ring(Client *client, Subscription *of, int64_t *position, int64_t until)
 
 		if (client->transport->choked(client))
 			return false;
-		while (at < fanout.end && fanout.ring[at % RING_EVENTS].position <= until &&
-			   n < GATHER_EVENTS && bytes < GATHER_BYTES)
+		while (at < end && ring_event(at)->position <= until && n < GATHER_EVENTS &&
+			   bytes < GATHER_BYTES)
 		{
-			const RingEvent *event = &fanout.ring[at++ % RING_EVENTS];
+			const RingEvent *event = ring_event(at++);
 
 			*position = event->position;
 			if (!client_wants(client, of, event))
@@ -174,7 +90,7 @@ send_ring(Client *client, Subscription *of, int64_t *position, int64_t until)
 			events[n++] = event->event.json;
 			bytes += event->event.json.len;
 		}
-		if (at == fanout.end || fanout.ring[at % RING_EVENTS].position > until)
+		if (at == end || ring_event(at)->position > until)
 			*position = until;
 		if (n > 0)
 		{
@@ -202,7 +118,7 @@ go_on(Subscription *s)
 {
 	if (s->reading || s->live)
 		return;
-	if (s->position < fanout.floor)
+	if (s->position < ring_floor())
 	{
 		ask(s);
 		return;
@@ -225,7 +141,7 @@ pump(Client *client)
 		fanout.counts.behind -= client->behind;
 		client->behind = false;
 	}
-	else if (client->position < fanout.floor)
+	else if (client->position < ring_floor())
 	{
 		if (!client->behind)
 			fanout.counts.behind++;
@@ -583,7 +499,7 @@ tail_events(TailListener *listener, const TailEvent *events, int n)
 {
 	(void) listener;
 	for (int i = 0; i < n; i++)
-		push(&events[i]);
+		ring_push(&events[i]);
 }
 
 static void
@@ -591,11 +507,7 @@ tail_moved(TailListener *listener, int64_t position, bool jumped)
 {
 	(void) listener;
 	if (jumped)
-	{
-		while (fanout.first < fanout.end)
-			drop_oldest();
-		fanout.floor = position;
-	}
+		ring_clear(position);
 	fanout.position = position;
 	fanout.known = true;
 	for (Client *client = fanout.clients, *next; client; client = next)
@@ -645,6 +557,6 @@ fanout_position(void)
 FanoutCounts
 fanout_counts(void)
 {
-	fanout.counts.memory_bytes = fanout.bytes;
+	fanout.counts.memory_bytes = ring_bytes();
 	return fanout.counts;
 }
