@@ -283,11 +283,6 @@ handle_sse(Request *request)
 		reply_problem(request, 403, "origin", NULL, "pages of this origin are not served");
 		return;
 	}
-	if (request->connection == NULL || request->method == METHOD_HEAD)
-	{
-		reply(request, 200, "text/event-stream", "", 0);
-		return;
-	}
 	filter = calloc(1, sizeof(LiveFilter));
 	if (filter == NULL)
 		abort();
@@ -299,10 +294,12 @@ handle_sse(Request *request)
 					  "this needs the scope \"subscribe\" for the patterns");
 		ok = false;
 	}
-	if (ok)
+	if (ok && request->connection != NULL && request->method != METHOD_HEAD)
 		begin(request, filter, after);
 	else
 	{
+		if (ok)
+			reply(request, 200, "text/event-stream", "", 0);
 		live_filter_free(filter);
 		free(filter);
 	}
