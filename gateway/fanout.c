@@ -178,6 +178,7 @@ fanout_writable(Client *client)
 typedef struct Page
 {
 	Subscription *subscription;
+	Identity *identity; /* the call has its tenant; a newer token may come meanwhile */
 	char after[24];
 } Page;
 
@@ -202,6 +203,8 @@ submit(Subscription *s)
 	if (page == NULL)
 		abort();
 	page->subscription = s;
+	page->identity = identity_keep(s->client->identity);
+	s->client->pages++;
 	snprintf(page->after, sizeof(page->after), "%" PRId64, s->position);
 	call.values[0] = tenant;
 	call.values[1] = page->after;
@@ -326,6 +329,7 @@ page_gone(Subscription *s, PGresult *result)
 		return;
 	}
 	/* What has fallen behind too far has for each of its subscriptions. */
+	client->position = fanout.position; /* so what begins again behind the gap begins in the past */
 	for (Subscription *live = client->subscriptions, *next; live && !client->ended; live = next)
 	{
 		next = live->next;
@@ -341,14 +345,19 @@ page_read(void *context, DbOutcome outcome, PGresult *result)
 	Subscription *s = page->subscription;
 	Client *client = s->client;
 	const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	bool ended = s->ended;
 
+	identity_release(page->identity);
 	free(page);
 	fanout.reading--;
+	client->pages--;
 	s->reading = false;
+	if (ended)
+		subscription_end(s);
 	if (client->ended)
 		client_end(client);
-	else if (s->ended)
-		subscription_end(s);
+	else if (ended)
+		; /* nobody waits for it */
 	else if (outcome == DB_DONE)
 	{
 		send_page(s, result);
@@ -419,8 +428,6 @@ subscription_end(Subscription *s)
 void
 client_end(Client *client)
 {
-	bool reading = false;
-
 	if (!client->ended)
 	{
 		client->ended = true;
@@ -436,12 +443,9 @@ client_end(Client *client)
 	if (client->lag.reading)
 		unqueue(&client->lag);
 	for (Subscription *s = client->subscriptions; s; s = s->next)
-	{
 		if (s->reading)
 			unqueue(s);
-		reading |= s->reading;
-	}
-	if (reading || client->lag.reading)
+	if (client->pages > 0)
 		return;
 	while (client->subscriptions)
 		subscription_end(client->subscriptions);

@@ -59,7 +59,8 @@ struct Client
 	int64_t position; /* everything live up to here was handed over */
 	bool behind; /* further than the events in memory go */
 	bool reading;
-	bool ended; /* while a page is on its way: freed when it has come */
+	int pages; /* on their way, also for subscriptions that have ended */
+	bool ended; /* while a page is on its way: freed when the last has come */
 	void (*freed)(Client *client);
 	Subscription lag; /* stands for all live subscriptions while the client is behind */
 };

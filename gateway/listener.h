@@ -46,6 +46,8 @@ typedef struct StreamOps
 /* data: the head of the reply. */
 extern void connection_take(Connection *connection, const StreamOps *ops, void *stream,
 							const char *data, size_t len);
+/* Hands over what came behind the request, when the stream is ready for it; it may end the stream. */
+extern void connection_feed(Connection *connection);
 extern bool
 connection_write(Connection *connection, const char *data, size_t len); /* false: it is ending */
 extern bool connection_choked(Connection *connection); /* would a write be queued? */

@@ -48,11 +48,11 @@ live_add_pattern(LiveFilter *filter, bool stream, Slice pattern, const Identity 
 }
 
 bool
-live_allowed(const LiveFilter *filter, const Identity *identity)
+live_allowed(const EventFilter *filter, const Identity *identity)
 {
-	if (filter->filter.ntypes == 0)
+	if (filter->ntypes == 0)
 		return identity_allows(identity, "subscribe", (Slice){NULL, 0});
-	for (int i = 0; i < filter->filter.ntypes; i++)
+	for (int i = 0; i < filter->ntypes; i++)
 		if (!identity_allows(identity, "subscribe", filter->types[i]))
 			return false;
 	return true;

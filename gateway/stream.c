@@ -20,14 +20,17 @@ connection_take(Connection *c, const StreamOps *ops, void *stream, const char *d
 	connection_request_ended();
 	connection_read(c, true);
 	connection_write_now(c, data, len);
-	if (c->in.len > 0)
-	{
-		Text in = c->in;
+}
 
-		c->in = (Text){0};
-		ops->on_data(stream, in.data, in.len);
-		text_free(&in);
-	}
+void
+connection_feed(Connection *c)
+{
+	Text in = c->in;
+
+	c->in = (Text){0};
+	if (c->state == STATE_STREAM && in.len > 0)
+		c->ops->on_data(c->stream, in.data, in.len);
+	text_free(&in);
 }
 
 bool

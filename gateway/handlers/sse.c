@@ -244,11 +244,12 @@ static void
 begin(Request *request, LiveFilter *filter, int64_t after)
 {
 	Sse *sse = calloc(1, sizeof(Sse));
+	Connection *connection = request->connection;
 	Text head = {0};
 
 	if (sse == NULL)
 		abort();
-	sse->connection = request->connection;
+	sse->connection = connection;
 	sse->filter = filter;
 	sse->client.transport = &transport;
 	sse->client.identity = identity_keep(request->identity);
@@ -258,12 +259,13 @@ begin(Request *request, LiveFilter *filter, int64_t after)
 	text_printf(&head, "retry: %d\nid: %" PRId64 "\n\n", RETRY_MS,
 				after < 0 ? fanout_position() : after);
 	sse->written = ev_now(usherd_loop);
-	connection_take(request->connection, &stream_ops, sse, head.data, head.len);
+	connection_take(connection, &stream_ops, sse, head.data, head.len);
 	request_taken(request, 200);
 	client_begin(&sse->client);
 	live_begin(&sse->live);
 	text_free(&head);
 	subscription_start(subscription_make(&sse->client, (Slice){"", 0}, &filter->filter), after);
+	connection_feed(connection);
 }
 
 void
@@ -288,7 +290,7 @@ handle_sse(Request *request)
 		abort();
 	ok = take_list(request, filter, false) && take_list(request, filter, true) &&
 		 take_members(request, filter) && take_after(request, &after);
-	if (ok && !live_allowed(filter, request->identity))
+	if (ok && !live_allowed(&filter->filter, request->identity))
 	{
 		reply_problem(request, 403, "forbidden", NULL,
 					  "this needs the scope \"subscribe\" for the patterns");

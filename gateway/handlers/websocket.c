@@ -333,11 +333,12 @@ static void
 begin(Request *request, const char *accept, bool subprotocol)
 {
 	Socket *socket = calloc(1, sizeof(Socket));
+	Connection *connection = request->connection;
 	Text head = {0};
 
 	if (socket == NULL)
 		abort();
-	socket->connection = request->connection;
+	socket->connection = connection;
 	socket->since = socket->last_ping = socket->written = socket->budget_at = ev_now(usherd_loop);
 	socket->budget = MESSAGES_BURST;
 	socket->client.transport = &transport;
@@ -351,11 +352,12 @@ begin(Request *request, const char *accept, bool subprotocol)
 				accept, subprotocol ? "Sec-WebSocket-Protocol: usher.v1\r\n" : "",
 				request->request_id);
 	live_begin(&socket->live);
-	connection_take(request->connection, &stream_ops, socket, head.data, head.len);
+	connection_take(connection, &stream_ops, socket, head.data, head.len);
 	text_free(&head);
-	if (!request->identity->anonymous && socket->connection)
+	if (!request->identity->anonymous)
 		socket_welcome(socket);
 	request_taken(request, 101);
+	connection_feed(connection); /* behind this the socket may be gone */
 }
 
 void

@@ -49,7 +49,19 @@ socket_welcome(Socket *socket)
 	socket_send_text(socket, &text);
 }
 
-/* A first token, or a newer one of the same user. */
+static void
+end_subscription(Socket *socket, Subscription *s, const char *reason)
+{
+	Text text = {0};
+
+	text_puts(&text, "{\"op\":\"unsubscribed\"");
+	socket_add_sub(&text, s);
+	text_printf(&text, ",\"reason\":\"%s\"}", reason);
+	subscription_end(s);
+	socket_send_text(socket, &text);
+}
+
+/* A first token, or a newer one of the same user, which may allow less. */
 static void
 checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char *reason)
 {
@@ -77,6 +89,12 @@ checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char 
 	socket->client.identity = identity;
 	socket->told_expiring = false;
 	socket_welcome(socket);
+	for (Subscription *s = socket->client.subscriptions, *next; s; s = next)
+	{
+		next = s->next;
+		if (!live_allowed(&s->filter, identity))
+			end_subscription(socket, s, "forbidden");
+	}
 }
 
 static void
@@ -199,7 +217,7 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 		fault = filter_members_fault(m[FILTER]);
 	if (fault)
 		send_error(socket, ref, 422, "invalid-body", fault);
-	else if (!live_allowed(&filter, socket->client.identity))
+	else if (!live_allowed(&filter.filter, socket->client.identity))
 		send_error(socket, ref, 403, "forbidden",
 				   "this needs the scope \"subscribe\" for the patterns");
 	else
@@ -215,18 +233,11 @@ static void
 message_unsubscribe(Socket *socket, int64_t ref, Slice sub)
 {
 	Subscription *s = subscription_find(&socket->client, sub);
-	Text text = {0};
 
 	if (s == NULL)
-	{
 		send_error(socket, ref, 404, "not-found", "there is no such subscription");
-		return;
-	}
-	text_puts(&text, "{\"op\":\"unsubscribed\"");
-	socket_add_sub(&text, s);
-	text_puts(&text, ",\"reason\":\"asked\"}");
-	subscription_end(s);
-	socket_send_text(socket, &text);
+	else
+		end_subscription(socket, s, "asked");
 }
 
 bool
@@ -250,6 +261,7 @@ socket_message(Socket *socket, Slice payload)
 	int64_t ref = -1;
 	char sub[64 * 6 + 2]; /* 64 bytes, all of them escaped */
 	Slice name = {sub, 0};
+	bool subscribe;
 
 	if (!json_check(payload.data, payload.len, 16, &body, &fault) || body.kind != JSON_OBJECT ||
 		json_members(body, names, MEMBERS, m, &stranger) != JSON_MEMBERS_OK ||
@@ -260,6 +272,7 @@ socket_message(Socket *socket, Slice payload)
 					 "a message is an object with op, and with the members that are documented");
 		return;
 	}
+	subscribe = json_string_is(m[OP], "subscribe");
 	if (m[SUB].kind == JSON_STRING && m[SUB].text.len <= sizeof(sub))
 		name.len = json_unescape(m[SUB], sub);
 	if (json_string_is(m[OP], "ping"))
@@ -268,12 +281,12 @@ socket_message(Socket *socket, Slice payload)
 		message_auth(socket, m[TOKEN]);
 	else if (!socket->authorised)
 		socket_close(socket, 4401, "the first message is auth");
+	else if (!subscribe && !json_string_is(m[OP], "unsubscribe"))
+		socket_close(socket, 4400, "op is none that is documented");
 	else if (name.len == 0 || name.len > 64)
 		send_error(socket, ref, 422, "invalid-body", "sub is a name of 1 to 64 bytes");
-	else if (json_string_is(m[OP], "subscribe"))
+	else if (subscribe)
 		message_subscribe(socket, ref, name, m);
-	else if (json_string_is(m[OP], "unsubscribe"))
-		message_unsubscribe(socket, ref, name);
 	else
-		socket_close(socket, 4400, "op is none that is documented");
+		message_unsubscribe(socket, ref, name);
 }

@@ -1,0 +1,216 @@
+#!/usr/bin/python3
+"""test/integration/gateway_streams.py: clients of usherd that go in the middle, do not read, or say what nobody expects.
+
+Bytes are made by hand, so that they come when and as a well-behaved client would not send them. Backends are stopped with
+SIGSTOP to have a page on its way while something else happens. Worth running with $USHERD built with sanitizers.
+"""
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import gateway_lib      # noqa: E402
+import lib              # noqa: E402
+from lib import ensure  # noqa: E402
+
+TEXT, CLOSE, PING = 1, 8, 9
+
+
+def frame(payload, opcode=TEXT):
+    """A client's frame; the mask is zero."""
+    payload = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    short = len(payload) < 126
+    return bytes([0x80 | opcode, 0x80 | (len(payload) if short else 126)]) + (b"" if short else struct.pack(">H", len(payload))) + bytes(4) + payload
+
+
+class Raw:
+    """A connection whose bytes are ours. token None: none."""
+
+    def __init__(self, daemon, token=None, buffer=None):
+        self.socket = socket.socket()
+        if buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(10)
+        self.socket.connect(("127.0.0.1", daemon.port))
+        self.token, self.data = token, b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def get(self, path, *headers):
+        lines = ["GET %s HTTP/1.1" % path, "Host: localhost"] + ["Authorization: Bearer %s" % self.token] * bool(self.token)
+        return ("\r\n".join(lines + list(headers)) + "\r\n\r\n").encode()
+
+    def send(self, *parts):
+        self.socket.sendall(b"".join(parts))
+        return self
+
+    def more(self):
+        received = self.socket.recv(65536)
+        ensure(received, "the connection has ended behind %r" % self.data[-200:])
+        self.data += received
+
+    def take(self, n):
+        while len(self.data) < n:
+            self.more()
+        taken, self.data = self.data[:n], self.data[n:]
+        return taken
+
+    def head(self):
+        while b"\r\n\r\n" not in self.data:
+            self.more()
+        return self.take(self.data.index(b"\r\n\r\n") + 4)
+
+    def block(self):
+        """The fields of the next server-sent event."""
+        while b"\n\n" not in self.data:
+            self.more()
+        block = self.take(self.data.index(b"\n\n") + 2).decode()
+        return dict(line.split(": ", 1) for line in block.strip().split("\n"))
+
+    def frame(self):
+        """(opcode, payload), JSON read."""
+        first, length = self.take(2)
+        if length == 126:
+            length = struct.unpack(">H", self.take(2))[0]
+        elif length == 127:
+            length = struct.unpack(">Q", self.take(8))[0]
+        payload = self.take(length)
+        return first & 15, json.loads(payload) if first & 15 == TEXT else payload
+
+    def until(self, op):
+        """The next message of that kind; others are passed over."""
+        while True:
+            opcode, payload = self.frame()
+            ensure(opcode != CLOSE, "closed with %r while waiting for %s" % (payload, op))
+            if opcode == TEXT and payload["op"] == op:
+                return payload
+
+    def handshake(self, *behind):
+        return self.send(self.get("/v1/ws", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+                                  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), *behind)
+
+    def websocket(self):
+        self.handshake().head()
+        self.until("welcome")
+        return self
+
+
+class Streams:
+    def __init__(self):
+        self.api = gateway_lib.Api()
+        self.cluster, self.daemon = self.api.cluster, self.api.daemon
+        self.token = self.daemon.token()
+
+    def raw(self, **options):
+        return Raw(self.daemon, **dict({"token": self.token}, **options))
+
+    def append(self, n, size=100):
+        self.cluster.rows("SELECT count(usher.append('s-' || i %% 50, 'order.placed', jsonb_build_object('p', repeat('x', %s)))) FROM generate_series(1, %s) i",
+                          (size, n))
+
+    def alive(self):
+        self.daemon.ensure_alive()
+        with self.daemon.client() as client:
+            ensure(client.get("/v1/log?max=1").status == 200, "it does not answer any more")
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """All backends of usherd are stopped."""
+        pids = [row[0] for row in self.cluster.rows("SELECT pid FROM pg_stat_activity WHERE usename = 'usherd'")]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def settle(self):
+        """What was sent before has been read by usherd: it answers a later connection behind it."""
+        time.sleep(0.2)
+        with self.daemon.client(token=False) as client:
+            ensure(client.get("/healthz").status == 200, "no answer")
+
+    def behind_handshake(self):
+        """What comes in one piece with the handshake is read behind the welcome."""
+        for token in (self.token, None):
+            with self.raw(token=token) as client:
+                client.handshake(frame({"op": "nonsense"})).head()
+                while client.frame()[0] != CLOSE:
+                    pass
+            self.alive()
+        with self.raw() as client:
+            client.handshake(frame({"op": "subscribe", "ref": 1, "sub": "s"}), frame({"op": "ping"})).head()
+            got = [client.frame()[1]["op"] for _ in range(3)]
+            ensure(got == ["welcome", "subscribed", "pong"], "%s" % got)
+        with self.raw(token=None) as client:
+            client.handshake(frame({"op": "auth", "token": self.token}), frame({"op": "subscribe", "sub": "s"})).head()
+            got = [client.frame()[1]["op"] for _ in range(2)]
+            ensure(got == ["welcome", "subscribed"], "%s" % got)
+
+    def ends_while_page_comes(self):
+        """A subscription ends, and its client goes, while the page that was asked for it is on its way."""
+        self.append(300)
+        self.daemon.stop()
+        self.daemon.start()     # what is in the log by now is read in pages
+        past = frame({"op": "subscribe", "sub": "s", "after": 0})
+        end, close = frame({"op": "unsubscribe", "sub": "s"}), frame(struct.pack(">H", 1000), CLOSE)
+        for parts in ((past, end), (past, end, close), (past, close), (past, end, past, end, past), (past,)):
+            with self.stopped():
+                with self.raw() as client:
+                    client.websocket().send(*parts)
+                    self.settle()
+                self.settle()
+            self.settle()
+            self.alive()
+        with self.raw() as client:
+            with self.stopped():
+                client.websocket().send(past, end, past)
+                self.settle()
+            events = client.until("events")
+            ensure(events["events"][0]["position"] == 1, "the second subscription begins with %d" % events["events"][0]["position"])
+
+    def newer_token(self):
+        """A newer token that allows less ends what it does not allow; the page that was on its way is of the tenant."""
+        narrow = self.daemon.token(scopes="subscribe:order.*")
+        with self.raw() as client:
+            client.websocket()
+            with self.stopped():
+                for sub, types in (("all", []), ("orders", ["order.placed"]), ("mails", ["mail.*"])):
+                    client.send(frame({"op": "subscribe", "sub": sub, "types": types, "after": 0}))
+                self.settle()
+                client.send(frame({"op": "auth", "token": narrow}))
+                self.settle()
+            ended = {client.until("unsubscribed")["sub"] for _ in range(2)}
+            ensure(ended == {"all", "mails"}, "%s have ended" % ended)
+            ensure(client.until("events").get("sub") == "orders", "events of a subscription that has ended")
+            client.until("caught_up")
+            self.api.fine(self.api.c.append("mail-1", "mail.sent"), 201)
+            self.api.fine(self.api.c.append("order-1", "order.placed", {"n": "last"}), 201)
+            while True:
+                message = client.until("events")
+                wrong = [event["type"] for event in message["events"] if not event["type"].startswith("order.")]
+                ensure(not wrong, "events that the token does not allow: %s" % wrong)
+                if message["events"][-1]["data"].get("n") == "last":
+                    break
+
+
+def main():
+    streams = Streams()
+    lib.main([("bytes behind the handshake", streams.behind_handshake),
+              ("a subscription ends while its page comes", streams.ends_while_page_comes),
+              ("a newer token that allows less", streams.newer_token)], 120)
+
+
+if __name__ == "__main__":
+    main()
