@@ -148,8 +148,8 @@ up_main() {
 	gateway_start
 	brokers_start "${with[@]}"
 	up_import
-	brokers_report "${with[@]}"
 	gateway_show
+	brokers_report "${with[@]}"
 	up_hints
 }
 
