@@ -478,12 +478,18 @@ subscription_find(Client *client, Slice id)
 	return NULL;
 }
 
+bool
+subscription_is_past(const Subscription *s, int64_t after)
+{
+	return after >= 0 && after < s->client->position;
+}
+
 void
 subscription_start(Subscription *s, int64_t after)
 {
 	Client *client = s->client;
 
-	if (after < 0 || after >= client->position)
+	if (!subscription_is_past(s, after))
 	{
 		s->live = true;
 		client->nlive++;

@@ -79,6 +79,8 @@ extern void client_end(Client *client); /* freed() is called, now or when a page
  */
 extern Subscription *subscription_make(Client *client, Slice id, const EventFilter *filter);
 extern void subscription_start(Subscription *subscription, int64_t after);
+extern bool
+subscription_is_past(const Subscription *subscription, int64_t after); /* then caught_up() comes */
 extern Subscription *subscription_find(Client *client, Slice id);
 extern void subscription_end(Subscription *subscription);
 

@@ -26,7 +26,7 @@ typedef struct LiveFilter
 extern const char *
 live_add_pattern(LiveFilter *live, bool stream, Slice pattern, const Identity *identity);
 /* May the identity have all this? */
-extern bool live_allowed(const EventFilter *live, const Identity *identity);
+extern bool live_allowed(const EventFilter *filter, const Identity *identity);
 extern void live_filter_free(LiveFilter *live);
 
 /* Every stream that is open, whatever its transport: called each second, and when something ends it. */

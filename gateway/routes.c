@@ -306,6 +306,7 @@ const Route usherd_routes[] = {
 		.summary = "The log, live, as server-sent events",
 		.tag = "realtime",
 		.scope = "subscribe",
+		.by_object = true,
 		.rate_class = "general",
 		.parameters = {{"types", "query", "{\"type\":\"string\"}", "Patterns of types, separated by commas.", false},
 					   {"streams", "query", "{\"type\":\"string\"}", "Patterns of streams, separated by commas.",

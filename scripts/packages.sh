@@ -5,7 +5,7 @@ packages_build="postgresql-15 postgresql-server-dev-15 postgresql-15-cron gcc li
 	librdkafka-dev libhiredis-dev libnats-dev libssl-dev \
 	libwebsockets-dev libwebsockets-evlib-ev libev-dev libpq-dev libjansson-dev libcjose-dev zlib1g-dev"
 packages_up="$packages_build python3 python3-psycopg2 curl openssl"
-packages_check="$packages_up postgresql-15-pgtap"
+packages_check="$packages_up postgresql-15-pgtap python3-websockets"
 packages_lint="$packages_build clang-tidy-14 shellcheck"
 packages_format="clang-format-14"
 packages_fuzz="gcc libc6-dev clang-14 libclang-rt-14-dev"

@@ -13,6 +13,8 @@ import { globMatch, wants } from './match.js';
 const PROTOCOL = 'usher.v1';
 const REMEMBERED = 10000; // positions for which handlers of on() have been called
 
+const WATCH_MS = 15000;
+
 const fatal = new Set([4400, 4403]); // a mistake of ours: trying again would not mend it
 
 export class Subscription {
@@ -44,6 +46,8 @@ export class EventWebSocket {
   #wanted = false;
   #failures = 0;
   #timer = null;
+  #watcher = null;
+  #heard = 0;
   #ref = 0;
   #subscriptions = new Map();
   #handlers = new Map();
@@ -79,6 +83,7 @@ export class EventWebSocket {
     clearTimeout(this.#timer);
     this.#abort?.abort();
     this.#abort = null;
+    clearInterval(this.#watcher);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
@@ -166,25 +171,46 @@ export class EventWebSocket {
     const socket = new this.WebSocket(url.href, PROTOCOL);
     this.#socket = socket;
     this.#opened = false;
+    this.#watch(socket);
     socket.onopen = () => {
       if (token) this.#send({ op: 'auth', ref: ++this.#ref, token });
     };
     socket.onmessage = (message) => {
+      this.#heard = Date.now();
       if (socket === this.#socket) this.#frame(JSON.parse(message.data));
     };
-    socket.onerror = () => {};
+    // Node before 22 does not always say `close` behind it.
+    socket.onerror = () => setTimeout(() => this.#broken(socket), 0);
     socket.onclose = (close) => {
       if (socket === this.#socket) this.#closed(close.code, close.reason);
     };
   }
 
+  #broken(socket) {
+    if (socket !== this.#socket) return;
+    this.#closed(1006, '');
+    socket.close();
+  }
+
+  // Nothing tells us that the other side has gone without a word: asked every so often, it must say something.
+  #watch(socket) {
+    this.#heard = Date.now();
+    clearInterval(this.#watcher);
+    this.#watcher = setInterval(() => {
+      if (Date.now() - this.#heard > 2.5 * WATCH_MS) this.#broken(socket);
+      else if (this.#opened) this.#send({ op: 'ping', ref: ++this.#ref });
+    }, WATCH_MS);
+  }
+
   #closed(code, reason) {
     this.#socket = null;
+    clearInterval(this.#watcher);
     for (const subscription of this.#subscriptions.values()) subscription.live = false;
     if (!this.#wanted) return;
     // Never opened, again and again: something between us does not let WebSocket through.
     if (!this.#opened && this.#failures >= 2 && this.options.transport === 'auto' && code === 1006) this.sse = true;
-    if (fatal.has(code)) {
+    // A token that stays the same will not do better the next time.
+    if (fatal.has(code) || (code === 4401 && typeof this.options.token !== 'function')) {
       this.#wanted = false;
       this.#emit('error', new Error(`the server has closed the connection: ${code} ${reason}`));
       this.#enter('closed');
@@ -231,7 +257,7 @@ export class EventWebSocket {
         this.#pending.delete(frame.ref);
         if (!subscription) break;
         subscription.position ??= frame.position;
-        subscription.live = subscription.position >= frame.position;
+        subscription.live = frame.live; // else its past comes first, and then caught_up
         subscription._resolve(subscription);
         break;
       case 'events':
@@ -343,6 +369,7 @@ export class EventWebSocket {
     url.protocol = url.protocol.replace('ws', 'http');
     if (subscription.types.length) url.searchParams.set('types', subscription.types.join(','));
     if (subscription.streams.length) url.searchParams.set('streams', subscription.streams.join(','));
+    if (subscription.filter) url.searchParams.set('filter', JSON.stringify(subscription.filter));
     if (subscription.position !== null) url.searchParams.set('after', subscription.position);
     subscription.abort = abort;
     try {
@@ -375,7 +402,13 @@ export class EventWebSocket {
       return;
     }
     const position = block.id === undefined ? undefined : Number(block.id);
-    if (subscription.position === null && position !== undefined) subscription._resolve(subscription);
+    if (position !== undefined) subscription._resolve(subscription); // the first block tells where it begins
+    if (block.event === 'caught_up') {
+      subscription.live = true;
+      subscription.position = Math.max(subscription.position ?? 0, position);
+      this.#emit('caught_up', { subscription, position });
+      return;
+    }
     if (block.data !== undefined && (block.event ?? 'message') === 'message') {
       const event = JSON.parse(block.data);
       if (event.position > (subscription.position ?? -1) && wants(subscription, event)) {

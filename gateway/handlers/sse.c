@@ -27,7 +27,6 @@ typedef struct Sse
 	LiveStream live;
 	Connection *connection;
 	double written;
-	LiveFilter *filter; /* to begin again behind a gap */
 } Sse;
 
 static Sse *
@@ -97,14 +96,16 @@ static void
 sse_gone(Client *client, Subscription *of, int64_t oldest)
 {
 	Sse *sse = (Sse *) client;
+	Subscription *again;
 	Text text = {0};
 
 	text_printf(&text, "event: gone\nid: %" PRId64 "\ndata: {\"oldest\":%" PRId64 "}\n\n",
 				oldest - 1, oldest);
 	sse_write(sse, &text);
 	text_free(&text);
+	again = subscription_make(client, (Slice){"", 0}, &of->filter);
 	subscription_end(of);
-	subscription_start(subscription_make(client, (Slice){"", 0}, &sse->filter->filter), oldest - 1);
+	subscription_start(again, oldest - 1);
 }
 
 static const Transport transport = {sse_choked, sse_events, sse_caught_up, sse_gone};
@@ -112,11 +113,7 @@ static const Transport transport = {sse_choked, sse_events, sse_caught_up, sse_g
 static void
 sse_freed(Client *client)
 {
-	Sse *sse = (Sse *) client;
-
-	live_filter_free(sse->filter);
-	free(sse->filter);
-	free(sse);
+	free((Sse *) client);
 }
 
 static void
@@ -241,7 +238,7 @@ take_after(Request *request, int64_t *after)
 }
 
 static void
-begin(Request *request, LiveFilter *filter, int64_t after)
+begin(Request *request, const LiveFilter *filter, int64_t after)
 {
 	Sse *sse = calloc(1, sizeof(Sse));
 	Connection *connection = request->connection;
@@ -250,7 +247,6 @@ begin(Request *request, LiveFilter *filter, int64_t after)
 	if (sse == NULL)
 		abort();
 	sse->connection = connection;
-	sse->filter = filter;
 	sse->client.transport = &transport;
 	sse->client.identity = identity_keep(request->identity);
 	sse->client.freed = sse_freed;
@@ -271,9 +267,8 @@ begin(Request *request, LiveFilter *filter, int64_t after)
 void
 handle_sse(Request *request)
 {
-	LiveFilter *filter;
+	LiveFilter filter = {0};
 	int64_t after;
-	bool ok;
 
 	if (!fanout_ready())
 	{
@@ -285,24 +280,16 @@ handle_sse(Request *request)
 		reply_problem(request, 403, "origin", NULL, "pages of this origin are not served");
 		return;
 	}
-	filter = calloc(1, sizeof(LiveFilter));
-	if (filter == NULL)
-		abort();
-	ok = take_list(request, filter, false) && take_list(request, filter, true) &&
-		 take_members(request, filter) && take_after(request, &after);
-	if (ok && !live_allowed(&filter->filter, request->identity))
+	if (take_list(request, &filter, false) && take_list(request, &filter, true) &&
+		take_members(request, &filter) && take_after(request, &after))
 	{
-		reply_problem(request, 403, "forbidden", NULL,
-					  "this needs the scope \"subscribe\" for the patterns");
-		ok = false;
-	}
-	if (ok && request->connection != NULL && request->method != METHOD_HEAD)
-		begin(request, filter, after);
-	else
-	{
-		if (ok)
+		if (!live_allowed(&filter.filter, request->identity))
+			reply_problem(request, 403, "forbidden", NULL,
+						  "this needs the scope \"subscribe\" for the patterns");
+		else if (request->connection == NULL || request->method == METHOD_HEAD)
 			reply(request, 200, "text/event-stream", "", 0);
-		live_filter_free(filter);
-		free(filter);
+		else
+			begin(request, &filter, after);
 	}
+	live_filter_free(&filter);
 }

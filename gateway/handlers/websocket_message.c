@@ -175,7 +175,9 @@ confirm(Socket *socket, int64_t ref, Subscription *s, int64_t after)
 	if (ref >= 0)
 		text_printf(&text, ",\"ref\":%" PRId64, ref);
 	socket_add_sub(&text, s);
-	text_printf(&text, ",\"position\":%" PRId64 "}", after < 0 ? socket->client.position : after);
+	text_printf(&text, ",\"position\":%" PRId64 ",\"live\":%s}",
+				after < 0 ? socket->client.position : after,
+				subscription_is_past(s, after) ? "false" : "true");
 	socket_send_text(socket, &text);
 	subscription_start(s, after);
 }
