@@ -44,6 +44,7 @@ extern void handle_health(Request *request);
 extern void handle_whoami(Request *request);
 extern void handle_openapi(Request *request);
 extern void handle_docs(Request *request); /* the page, and the files that it names */
+extern void handle_live_page(Request *request); /* GET /, and its files */
 
 /* admin.c */
 extern void handle_ready(Request *request);

@@ -59,23 +59,35 @@ handle_openapi(Request *request)
 }
 
 /* Nothing from elsewhere, and no script that stands in the page. */
-#define DOCS_POLICY                                                                 \
+#define PAGE_POLICY                                                                 \
 	"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " \
 	"img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+static void
+reply_file(Request *request, const Embedded *files, int n)
+{
+	Slice name = request->arguments[0].data ? request->arguments[0] : (Slice){"", 0};
+
+	for (int i = 0; i < n; i++)
+		if (slice_is(name, files[i].name))
+		{
+			reply_header(request, "Content-Security-Policy", PAGE_POLICY);
+			reply_header(request, "Referrer-Policy", "no-referrer");
+			reply(request, 200, files[i].content_type, files[i].data,
+				  (size_t) (files[i].end - files[i].data));
+			return;
+		}
+	reply_problem(request, 404, "not-found", NULL, "there is no such file");
+}
 
 void
 handle_docs(Request *request)
 {
-	Slice name = request->arguments[0].data ? request->arguments[0] : (Slice){"", 0};
+	reply_file(request, embedded_docs, embedded_ndocs);
+}
 
-	for (int i = 0; i < embedded_ndocs; i++)
-		if (slice_is(name, embedded_docs[i].name))
-		{
-			reply_header(request, "Content-Security-Policy", DOCS_POLICY);
-			reply_header(request, "Referrer-Policy", "no-referrer");
-			reply(request, 200, embedded_docs[i].content_type, embedded_docs[i].data,
-				  (size_t) (embedded_docs[i].end - embedded_docs[i].data));
-			return;
-		}
-	reply_problem(request, 404, "not-found", NULL, "there is no such file");
+void
+handle_live_page(Request *request)
+{
+	reply_file(request, embedded_live, embedded_nlive);
 }

@@ -69,6 +69,8 @@ def routes(stream="order-1"):
         "whoami": Route("GET", "/v1/whoami", None, None, 200, True),
         "health": Route("GET", "/healthz", None, None, 200, True),
         "openapi": Route("GET", "/openapi.json", None, None, 200, True),
+        "livePage": Route("GET", "/", None, None, 200, True),
+        "livePageFile": Route("GET", "/live/live.css", None, None, 200, True),
         "docs": Route("GET", "/docs", None, None, 200, True),
         "docsFile": Route("GET", "/docs/docs.css", None, None, 200, True),
     }

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ except ImportError:
 
 REVOKED_MS_MAX = 100
 NODE_SECONDS = 60
+CHROMIUM = "/usr/bin/chromium"
 
 
 def types(events):
@@ -395,6 +397,26 @@ class Realtime(gateway_lib.Api):
         ensure(done.returncode == 0 and said[-1].endswith(" tried") and int(said[-1].split()[0]) > 100, "node says %s" % said[-3:])
         lib.ensure_empty(said[:-1], "vectors")
 
+    def page(self):
+        """The page at / in a browser: its WebSocket, within its own policy; a pattern keeps other events away."""
+        if not os.access(CHROMIUM, os.X_OK):
+            lib.note("no %s: the page was not opened" % CHROMIUM)
+            return
+        before = self.position()
+        for n in range(20):
+            self.append("page.%s" % "ab"[n % 2], "page-1", {"n": n})
+        picture = os.environ.get("LIVE_SCREENSHOT")
+        done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,700", "--virtual-time-budget=6000",
+                               "--user-data-dir=" + os.path.join(self.cluster.base, "chromium"), "--enable-logging=stderr"] +
+                              (["--screenshot=" + picture] if picture else ["--dump-dom"]) +
+                              ["http://127.0.0.1:%d/#token=%s&types=page.a&after=%d" % (self.daemon.port, self.token, before)],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=NODE_SECONDS)
+        lib.ensure_empty([line for line in done.stderr.splitlines() if "CONSOLE" in line], "the browser's console")
+        if not picture:
+            shown = [int(n) for n in re.findall(r'{"n":(\d+)}', done.stdout)]
+            ensure(shown == list(range(18, -1, -2)), "the page shows %s: %s" % (shown, done.stdout[-1500:]))
+            ensure(re.search(r'id="state" class="open"', done.stdout), "the page is not open")
+
     def node(self, transport):
         """clients/js: everything once and in order, over a restart, with handlers, filters and a second subscription."""
         before = self.position()
@@ -439,7 +461,7 @@ def main():
         rules += [("vectors", realtime.vectors)] + [("node over " + transport, lambda transport=transport: realtime.node(transport)) for transport in ("websocket", "sse")]
     else:
         lib.note("no node: clients/js was not tried")
-    lib.main(rules + [rule("drain"), ("usherd lives", realtime.daemon.ensure_alive)], 120)
+    lib.main(rules + [("page", realtime.page), rule("drain"), ("usherd lives", realtime.daemon.ensure_alive)], 120)
 
 
 if __name__ == "__main__":
