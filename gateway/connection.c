@@ -30,7 +30,7 @@
 #include "usherd.h"
 
 #define LINGER_BYTES       1048576 /* that come behind the last reply, before nobody listens any more */
-#define LINGER_SECONDS     2
+#define STALL_SECONDS      120 /* a stream that cannot be written to for so long is over */
 #define BODY_GRACE_SECONDS 5 /* before the smallest rate counts */
 #define READ_AHEAD_MAX     65536 /* what a client may send behind a request that is in flight */
 
@@ -74,13 +74,14 @@ connection_read(Connection *c, bool on)
 }
 
 void
-connection_linger(Connection *c)
+connection_linger(Connection *c, double seconds)
 {
 	connection_enter(c, STATE_LINGER);
+	c->patience = seconds;
 	c->body_received = 0;
 	text_free(&c->in);
 	text_free(&c->body);
-	connection_read(c, true);
+	connection_read(c, !c->full);
 	lws_callback_on_writable(c->wsi);
 }
 
@@ -91,6 +92,8 @@ linger_drained(Connection *c)
 	if (c->drained)
 		return 0;
 	c->drained = true;
+	c->since = ev_now(usherd_loop);
+	c->patience = CONNECTION_LINGER_SECONDS;
 	if (lws_is_ssl(c->wsi))
 		return -1;
 	shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
@@ -100,6 +103,20 @@ linger_drained(Connection *c)
 /*
  * Writing
  */
+
+/*
+ * Who does not read what was written is not read from until he has, so one reply waits in memory and not one
+ * for each request that he sends.  The library does not read then, either, but would be woken for what there is.
+ */
+static void
+wait_for_reader(Connection *c)
+{
+	if (c->full || !lws_partial_buffered(c->wsi))
+		return;
+	c->full = true;
+	connection_read(c, false);
+	lws_callback_on_writable(c->wsi);
+}
 
 bool
 connection_write_now(Connection *c, const char *data, size_t len)
@@ -116,6 +133,7 @@ connection_write_now(Connection *c, const char *data, size_t len)
 	}
 	if (padded.size > 4 * 1024 * 1024)
 		text_free(&padded);
+	wait_for_reader(c);
 	return true;
 }
 
@@ -130,12 +148,12 @@ connection_reply(Connection *c, const char *data, size_t len, bool close)
 		return;
 	if (close || !c->keep_alive)
 	{
-		connection_linger(c);
+		connection_linger(c, config.idle_timeout_seconds);
 		return;
 	}
 	connection_enter(c, STATE_HEAD);
-	connection_read(c, true);
-	if (!c->advancing && c->in.len > 0)
+	connection_read(c, !c->full);
+	if (!c->full && !c->advancing && c->in.len > 0)
 		connection_advance(c);
 }
 
@@ -357,7 +375,7 @@ connection_advance(Connection *c)
 	while (more)
 	{
 		if (c->state == STATE_HEAD)
-			more = c->in.len > 0 && advance_head(c);
+			more = !c->full && c->in.len > 0 && advance_head(c);
 		else if (c->state == STATE_BODY)
 			more = advance_body(c);
 		else
@@ -393,6 +411,28 @@ received(Connection *c, const char *data, size_t len)
 	}
 	text_add(&c->in, data, len);
 	connection_advance(c);
+}
+
+/* All that was written is out. */
+static int
+writable(Connection *c)
+{
+	bool was_full = c->full;
+
+	c->full = false;
+	c->choked = 0;
+	if (was_full)
+		connection_read(c, true);
+	if (c->state == STATE_LINGER)
+		return linger_drained(c);
+	if (c->state == STATE_STREAM && c->ops->on_writable)
+		c->ops->on_writable(c->stream);
+	else if (c->state == STATE_HEAD && was_full)
+	{
+		c->since = ev_now(usherd_loop);
+		connection_advance(c);
+	}
+	return 0;
 }
 
 /*
@@ -467,11 +507,7 @@ connection_callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 			received(c, in, len);
 			return 0;
 		case LWS_CALLBACK_RAW_WRITEABLE:
-			if (c->state == STATE_LINGER)
-				return linger_drained(c);
-			if (c->state == STATE_STREAM && c->ops->on_writable)
-				c->ops->on_writable(c->stream);
-			return 0;
+			return writable(c);
 		case LWS_CALLBACK_RAW_CLOSE:
 			if (c != NULL)
 				closed(c);
@@ -493,14 +529,16 @@ too_slow(const Connection *c, double now)
 	switch (c->state)
 	{
 		case STATE_HEAD:
-			return age >
-				   (c->in.len > 0 ? config.header_timeout_seconds : config.idle_timeout_seconds);
+			return age > (c->in.len > 0 && !c->full ? config.header_timeout_seconds
+													: config.idle_timeout_seconds);
 		case STATE_BODY:
 			return age > config.body_timeout_seconds ||
 				   (age > BODY_GRACE_SECONDS &&
 					(double) c->body_received < age * config.body_rate_min);
 		case STATE_LINGER:
-			return age > LINGER_SECONDS;
+			return age > c->patience;
+		case STATE_STREAM:
+			return c->choked > 0 && now - c->choked > STALL_SECONDS;
 		default:
 			return false;
 	}
@@ -528,7 +566,9 @@ connections_drain(void)
 	connections.draining = true;
 	for (Connection *c = connections.first; c; c = c->next)
 	{
-		if (c->state == STATE_HEAD && c->in.len == 0)
+		if (c->state == STATE_HEAD && c->full)
+			connection_linger(c, config.idle_timeout_seconds);
+		else if (c->state == STATE_HEAD && c->in.len == 0)
 			connection_kill(c);
 		else
 			c->keep_alive = false;

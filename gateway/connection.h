@@ -11,6 +11,7 @@
 #include "limit.h"
 #include "listener.h"
 
+#define CONNECTION_LINGER_SECONDS 2 /* for the client to read the end of a reply that is out */
 #define CONNECTION_ADMIN_VHOST \
 	"admin" /* its connections reach the routes of administration, and no others */
 
@@ -33,7 +34,10 @@ struct Connection
 	bool keep_alive; /* of the request in flight */
 	bool advancing;
 	bool paused; /* the library does not read */
+	bool full; /* the client does not read what was written: nothing is read from it until it has */
 	bool drained; /* LINGER: the reply is out */
+	double patience; /* LINGER: seconds until nobody waits any more */
+	double choked; /* STREAM: since when it could not be written to; 0: it can be */
 	ConnectionState state;
 	double since; /* when the state began; of HEAD when its first byte came */
 	Text in; /* read and not used */
@@ -50,7 +54,8 @@ struct Connection
 
 extern void connection_enter(Connection *c, ConnectionState state);
 extern void connection_kill(Connection *c); /* as soon as the loop comes to it */
-extern void connection_linger(Connection *c); /* ends it behind what was written */
+/* Ends it behind what was written, which the client reads within so many seconds. */
+extern void connection_linger(Connection *c, double seconds);
 extern void connection_read(Connection *c, bool on);
 extern bool
 connection_write_now(Connection *c, const char *data, size_t len); /* false: it is ending */

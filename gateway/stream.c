@@ -5,10 +5,12 @@
  * From connection_take() on the bytes are the stream's, until it ends the
  * connection or its on_close() was called.
  */
+#include <ev.h>
 #include <libwebsockets.h>
 
 #include "connection.h"
 #include "listener.h"
+#include "usherd.h"
 
 void
 connection_take(Connection *c, const StreamOps *ops, void *stream, const char *data, size_t len)
@@ -42,7 +44,11 @@ connection_write(Connection *c, const char *data, size_t len)
 bool
 connection_choked(Connection *c)
 {
-	return lws_send_pipe_choked(c->wsi) != 0;
+	if (!lws_send_pipe_choked(c->wsi))
+		c->choked = 0;
+	else if (c->choked == 0)
+		c->choked = ev_now(usherd_loop);
+	return c->choked > 0;
 }
 
 void
@@ -59,7 +65,7 @@ connection_end(Connection *c)
 		const StreamOps *ops = c->ops;
 		void *stream = c->stream;
 
-		connection_linger(c);
+		connection_linger(c, CONNECTION_LINGER_SECONDS); /* what it misses it can resume behind */
 		ops->on_close(stream);
 	}
 	else

@@ -275,7 +275,8 @@ live_second(LiveStream *live, double now)
 
 	if (!socket->authorised && now - socket->since > AUTH_SECONDS)
 		socket_close(socket, 4401, "no token came");
-	else if (socket->pinged > 0 && now - socket->pinged > PONG_SECONDS)
+	else if (socket->pinged > 0 && now - socket->pinged > PONG_SECONDS &&
+			 !connection_choked(socket->connection)) /* else it has not read the ping */
 		socket_close(socket, 4408, "no pong came");
 	else if (socket->authorised && who->expires_at > 0 && now > (double) who->expires_at)
 		socket_close(socket, 4401, "the token has expired");

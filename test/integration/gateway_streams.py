@@ -11,13 +11,14 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import gateway_lib      # noqa: E402
 import lib              # noqa: E402
-from lib import ensure  # noqa: E402
+from lib import ensure, note    # noqa: E402
 
 TEXT, CLOSE, PING = 1, 8, 9
 
@@ -204,12 +205,99 @@ class Streams:
                 if message["events"][-1]["data"].get("n") == "last":
                     break
 
+    def fill(self):
+        self.append(5000, 2000)
+
+    def replies(self, client, n):
+        """Whole ones, of a megabyte each."""
+        for number in range(n):
+            head = client.head()
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r")[0])
+            ensure(head.startswith(b"HTTP/1.1 200 ") and length > 900000, "reply %d: %r" % (number, head))
+            json.loads(client.take(length))
+
+    def unread_replies(self):
+        """Who asks again and again and reads nothing is not asked what else he wants; in the end everything comes."""
+        self.fill()
+        self.alive()
+        with self.raw(buffer=4096) as client:
+            for _ in range(10):
+                self.replies(client.send(client.get("/v1/log?max=1000")), 1)
+            before = self.daemon.rss_kb()
+            client.send(*[client.get("/v1/log?max=1000")] * 100)
+            for _ in range(20):
+                time.sleep(0.1)
+                self.alive()
+            grown = self.daemon.rss_kb() - before
+            note("%d kB more than before" % grown)
+            ensure(grown < 30000, "%d kB are held for 100 replies that nobody reads" % grown)
+            self.replies(client, 100)
+
+    def slow_last_reply(self):
+        """The end of a connection waits until the last reply was read."""
+        with self.raw(buffer=4096) as client:
+            client.send(*[client.get("/v1/log?max=1000")] * 12 + [client.get("/v1/log?max=1000", "Connection: close")])
+            for _ in range(11):
+                self.replies(client, 1)
+            time.sleep(4)
+            self.replies(client, 2)
+            ensure(client.socket.recv(1) == b"", "it goes on")
+
+    def unread_stream(self):
+        """Who reads nothing of a stream is not heard, and costs no time; when he reads, nothing is lost."""
+        messages = 50
+        with self.raw(buffer=4096) as client:
+            client.websocket().send(frame({"op": "subscribe", "sub": "s", "after": 0}))
+            time.sleep(1)
+            self.idle(lambda: client.send(frame({"op": "ping"}) * messages))
+            for _ in range(messages):
+                client.until("pong")
+        with self.raw(buffer=4096) as client:
+            client.send(*[client.get("/v1/log?max=1000")] * 12)
+            time.sleep(2)
+            self.idle(lambda: client.send(client.get("/v1/log?max=1000", "Connection: close")))
+            self.replies(client, 13)
+        self.alive()
+
+    def idle(self, act):
+        """usherd does next to nothing behind it."""
+        act()
+        time.sleep(0.5)
+        before = self.seconds()
+        time.sleep(2)
+        spent = self.seconds() - before
+        ensure(spent < 0.3, "%.2f s of 2 were spent for a client that does not read" % spent)
+
+    def seconds(self):
+        """Of the processor, used by usherd."""
+        with open("/proc/%d/stat" % self.daemon.process.pid) as stat:
+            return sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def drain_whole(self):
+        """A drain cuts no reply that is still being read."""
+        with self.raw(buffer=4096) as client:
+            client.send(*[client.get("/v1/log?max=1000")] * 20)
+            client.more()
+            time.sleep(3)       # they are answered, as far as they will be
+            stop = threading.Thread(target=self.daemon.stop)
+            stop.start()
+            time.sleep(1)
+            whole = 0
+            with contextlib.suppress(lib.Failure):
+                while True:
+                    self.replies(client, 1)
+                    whole += 1
+            stop.join()
+            ensure(whole >= 1 and client.data == b"", "%d whole replies, and %d bytes of another" % (whole, len(client.data)))
+
 
 def main():
     streams = Streams()
     lib.main([("bytes behind the handshake", streams.behind_handshake),
               ("a subscription ends while its page comes", streams.ends_while_page_comes),
-              ("a newer token that allows less", streams.newer_token)], 120)
+              ("a newer token that allows less", streams.newer_token),
+              ("replies that nobody reads", streams.unread_replies), ("a slow reader of the last reply", streams.slow_last_reply),
+              ("a stream that nobody reads", streams.unread_stream), ("a drain cuts no reply", streams.drain_whole)], 120)
 
 
 if __name__ == "__main__":
