@@ -95,7 +95,14 @@ class Usherd(Server):
             f"jwt_keys = {cluster.dir / 'keys.json'}", f'jwt_issuer = {tokens.ISSUER}', f'jwt_audience = {tokens.AUDIENCE}',
             f'rate_limits = {LIMITS}', 'connections_max = 15000', 'connections_per_address_max = 15000',
             'idle_timeout_seconds = 3600', 'access_log =', 'error_log = -', '']))
-        self.spawn(cluster, [program, '-c', cluster.dir / 'usherd.conf'])
+        self.command = [program, '-c', cluster.dir / 'usherd.conf']
+        self.restart(cluster)
+
+    def restart(self, cluster):
+        """Also the first start."""
+        if hasattr(self, 'process'):
+            self.stop()
+        self.spawn(cluster, self.command)
         self.wait('/readyz', port=self.admin_port)
 
     def authorization(self, tenant='default'):

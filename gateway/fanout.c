@@ -4,8 +4,7 @@
  *
  * The newest events stand in a ring as JSON, made once each.  When the tail of
  * the log moves, each client that can be written to gets what lies behind its
- * position.  Most clients want the same: what was gathered for one is used
- * again for the next that stands at the same position and wants the same.
+ * position, matched and written for it alone.
  *
  * Pages of the past are read four at a time, in turn.
  */
@@ -496,7 +495,10 @@ subscription_start(Subscription *s, int64_t after)
 		s->position = after > client->position ? after : client->position;
 	}
 	else
+	{
 		s->position = after;
+		fanout.counts.resumed++;
+	}
 	pump(client);
 }
 
@@ -515,6 +517,8 @@ tail_events(TailListener *listener, const TailEvent *events, int n)
 static void
 tail_moved(TailListener *listener, int64_t position, bool jumped)
 {
+	double began = ev_time();
+
 	(void) listener;
 	if (jumped)
 		ring_clear(position);
@@ -525,6 +529,8 @@ tail_moved(TailListener *listener, int64_t position, bool jumped)
 		next = client->next;
 		pump(client);
 	}
+	fanout.counts.rounds++;
+	fanout.counts.seconds += ev_time() - began;
 }
 
 /* Whoever waits for a page that could not be read. */

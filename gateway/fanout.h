@@ -89,7 +89,10 @@ extern void fanout_writable(Client *client);
 typedef struct FanoutCounts
 {
 	int clients, subscriptions, behind;
-	int64_t events, frames, pages, gone;
+	int64_t events, frames, pages, gone,
+		resumed; /* resumed: subscriptions that began in the past */
+	int64_t rounds; /* of handing over what the tail has brought */
+	double seconds; /* that they took */
 	int64_t memory_bytes;
 } FanoutCounts;
 extern FanoutCounts fanout_counts(void);

@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "db.h"
+#include "fanout.h"
 #include "journal.h"
 #include "limit.h"
 #include "listener.h"
 #include "metrics.h"
 #include "router.h"
+#include "tail.h"
 #include "usherd.h"
 
 #define ROUTES_MAX   64
@@ -197,6 +199,38 @@ resident_bytes(void)
 	return (double) resident * (double) sysconf(_SC_PAGESIZE);
 }
 
+/* The live log (fanout.h). */
+static void
+add_live(Text *out)
+{
+	FanoutCounts c = fanout_counts();
+	int64_t lag = tail_stable() - fanout_position();
+
+	one(out, "usherd_live_clients", "gauge", "WebSockets and streams of server-sent events.",
+		c.clients);
+	one(out, "usherd_live_subscriptions", "gauge", "Their subscriptions.", c.subscriptions);
+	one(out, "usherd_live_clients_behind", "gauge",
+		"Slow ones, that read the log from the database until they have caught up.", c.behind);
+	one(out, "usherd_live_lag_events", "gauge",
+		"Positions that were readable when it was last asked, and are not handed over.",
+		fanout_ready() && lag > 0 ? (double) lag : 0);
+	one(out, "usherd_live_memory_bytes", "gauge", "The newest events, kept for all.",
+		(double) c.memory_bytes);
+	one(out, "usherd_live_events_total", "counter", "Events that were sent.", (double) c.events);
+	one(out, "usherd_live_frames_total", "counter", "Writes that they were sent in.",
+		(double) c.frames);
+	one(out, "usherd_live_resumed_total", "counter", "Subscriptions that began in the past.",
+		(double) c.resumed);
+	one(out, "usherd_live_gone_total", "counter",
+		"Clients that were told that retention had removed what they wanted.", (double) c.gone);
+	one(out, "usherd_live_pages_total", "counter", "Pages of the past that were read.",
+		(double) c.pages);
+	metrics_head(out, "usherd_live_fanout_seconds", "summary",
+				 "Time to hand over what was committed to all who can take it.");
+	text_printf(out, "usherd_live_fanout_seconds_sum %.6f\nusherd_live_fanout_seconds_count %lld\n",
+				c.seconds, (long long) c.rounds);
+}
+
 void
 metrics_own(Text *out)
 {
@@ -212,6 +246,7 @@ metrics_own(Text *out)
 		listener_requests());
 	add_requests(out);
 	add_durations(out);
+	add_live(out);
 	one(out, "usherd_rate_crowded_total", "counter",
 		"How often the table of rates had no place for a caller.", (double) limit_crowded());
 	one(out, "usherd_log_lines_dropped_total", "counter",
