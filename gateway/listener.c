@@ -30,7 +30,7 @@ static struct
 	struct ev_loop *loop;
 	struct lws_context *context;
 	struct lws_vhost *vhosts[2]; /* the API's, the administration's */
-	ev_io accepting[2];
+	ev_io accepting[2]; /* data: its vhost; NULL: there is none */
 	ev_timer retry, sweep;
 	bool open;
 	SSL_CTX *certificate; /* and its key; NULL without TLS */
@@ -76,8 +76,8 @@ accept_again(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	(void) events;
 	ev_timer_stop(loop, timer);
-	if (listener.open)
-		for (int i = 0; i < 2; i++)
+	for (int i = 0; listener.open && i < 2; i++)
+		if (listener.accepting[i].data != NULL)
 			ev_io_start(loop, &listener.accepting[i]);
 }
 
@@ -294,8 +294,11 @@ listener_start(struct ev_loop *loop, char *error, size_t size)
 		return false;
 	for (int i = 0; i < 2; i++)
 	{
-		int fd = open_socket(where[i], error, size);
+		int fd;
 
+		if (i == 1 && where[i][0] == '\0')
+			continue; /* no administration */
+		fd = open_socket(where[i], error, size);
 		if (fd < 0)
 			return false;
 		announce(fd, i == 0 ? "requests" : "administration");
@@ -317,6 +320,8 @@ listener_stop_accepting(void)
 	ev_timer_stop(listener.loop, &listener.retry);
 	for (int i = 0; i < 2; i++)
 	{
+		if (listener.accepting[i].data == NULL)
+			continue;
 		ev_io_stop(listener.loop, &listener.accepting[i]);
 		close(listener.accepting[i].fd);
 	}

@@ -54,6 +54,7 @@ export class EventWebSocket {
   #seen = new Set();
   #state = 'closed';
   #opened = false;
+  #user = '';
   #pending = new Map();
 
   /**
@@ -247,12 +248,15 @@ export class EventWebSocket {
   #frame(frame) {
     const subscription = this.#subscriptions.get(frame.sub);
     switch (frame.op) {
-      case 'welcome':
+      case 'welcome': {
+        const renewed = this.#opened; // a newer token: what there is goes on
         this.#opened = true;
         this.#failures = 0;
+        this.#user = frame.user;
         this.#enter('open');
-        for (const each of this.#subscriptions.values()) this.#begin(each);
+        if (!renewed) for (const each of this.#subscriptions.values()) this.#begin(each);
         break;
+      }
       case 'subscribed':
         this.#pending.delete(frame.ref);
         if (!subscription) break;
@@ -327,7 +331,8 @@ export class EventWebSocket {
     for (const event of frame.events) {
       let wanted = false;
       for (const subscription of targets) {
-        if (event.position <= (subscription.position ?? -1) || !wants(subscription, event)) continue;
+        // What is sent for one subscription was matched by the server already.
+        if (event.position <= (subscription.position ?? -1) || !(of || wants(subscription, event, this.#user))) continue;
         wanted = true;
         if (subscription.handler) this.#call(subscription.handler, event);
       }
@@ -411,7 +416,7 @@ export class EventWebSocket {
     }
     if (block.data !== undefined && (block.event ?? 'message') === 'message') {
       const event = JSON.parse(block.data);
-      if (event.position > (subscription.position ?? -1) && wants(subscription, event)) {
+      if (event.position > (subscription.position ?? -1)) {
         if (subscription.handler) this.#call(subscription.handler, event);
         this.#dispatch(event);
       }

@@ -75,13 +75,16 @@ export function filterMatch(filter, event) {
   });
 }
 
-/** Does a subscription want the event? Any of its types and any of its streams (none: all), and its filter. */
-export function wants(subscription, event) {
+/**
+ * Does a subscription want the event? Any of its types and any of its streams (none: all), and its filter.
+ * The first {user} in a pattern stands for the user.
+ */
+export function wants(subscription, event, user = '') {
   const { types, streams, filter } = subscription;
-  const name = event.topic ?? event.type;
+  const matches = (pattern, name) => globMatch(pattern.replace('{user}', () => user), name);
   return (
-    (!types?.length || types.some((pattern) => globMatch(pattern, event.type) || (event.topic && globMatch(pattern, name)))) &&
-    (!streams?.length || (event.stream != null && streams.some((pattern) => globMatch(pattern, event.stream)))) &&
+    (!types?.length || types.some((pattern) => matches(pattern, event.type) || (event.topic && matches(pattern, event.topic)))) &&
+    (!streams?.length || (event.stream != null && streams.some((pattern) => matches(pattern, event.stream)))) &&
     filterMatch(filter, event)
   );
 }

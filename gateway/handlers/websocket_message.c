@@ -43,6 +43,8 @@ socket_welcome(Socket *socket)
 	text_printf(&text,
 				"{\"op\":\"welcome\",\"position\":%" PRId64 ",\"tenant\":", fanout_position());
 	text_json(&text, who->tenant, strlen(who->tenant));
+	text_puts(&text, ",\"user\":");
+	text_json(&text, who->user, strlen(who->user));
 	if (who->expires_at > 0)
 		text_printf(&text, ",\"token_expires\":%" PRId64, who->expires_at);
 	text_puts(&text, "}");

@@ -90,6 +90,22 @@ class Operation:
         status, said = ask("-c", wrong, "--check-config")
         ensure(status == 0, "deploy/usherd.conf: %s" % said)
 
+    def alone(self):
+        """Without a listener for the administration."""
+        daemon = usherd.Usherd(self.cluster, name="alone", listen_admin="").start(ready=False)
+
+        def healthy():
+            daemon.ensure_alive()
+            try:
+                with daemon.client() as client:
+                    return client.get("/healthz").status == 200
+            except OSError:
+                return False
+        lib.wait_until(healthy, 20, "usherd to answer")
+        with socket.socket() as probe:
+            ensure(probe.connect_ex(("127.0.0.1", daemon.admin_port)) != 0, "the administration listens")
+        daemon.stop()
+
     # what it tells
 
     def metrics(self):
@@ -351,7 +367,8 @@ class Operation:
 def main():
     lib.arguments("usherd as those who operate it see it.")
     test = Operation()
-    lib.main([("flags and mistakes", test.flags), ("metrics", test.metrics), ("compressed replies", test.compressed),
+    lib.main([("flags and mistakes", test.flags), ("no administration", test.alone),
+              ("metrics", test.metrics), ("compressed replies", test.compressed),
               ("reload", test.reload), ("rotated logs", test.rotation), ("rates", test.rates), ("addresses", test.addresses),
               ("a crowd of one address", test.crowd), ("readiness", test.readiness), ("drain", test.drain),
               ("what systemd is told", test.systemd)], 120)
