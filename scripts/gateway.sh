@@ -125,6 +125,12 @@ gateway_show() {
 	printf '\n'
 }
 
+# The page of the live log. What stands behind the # stays in the browser; the token lives for an hour.
+gateway_page() {
+	printf 'http://127.0.0.1:%s/#after=0&token=%s\n' "$(up_state_get http_port)" \
+		"$(gateway_token --tenant default --user demo --scope subscribe --ttl 3600)"
+}
+
 # ./dev token
 token_main() {
 	up_environment

@@ -147,6 +147,7 @@ up_main() {
 	up_extension
 	gateway_start
 	brokers_start "${with[@]}"
+	say "the log, live, in a browser: $(gateway_page)"
 	up_import
 	gateway_show
 	brokers_report "${with[@]}"
@@ -188,6 +189,9 @@ Try next:
   ./dev psql -c "SELECT stream, version FROM usher.streams ORDER BY version DESC LIMIT 5"
   ./dev psql -c "SELECT version, data->>'version' AS release, recorded_at FROM usher.read_stream('changelog-bash', 1, 5, true)"
   ./dev psql -c "SELECT usher.append('demo-1', 'order.placed', '{\"total\": 20}')" -c "SELECT * FROM usher.read_stream('demo-1')"
+
+The log, live, in a browser (for an hour; ./dev token --tenant default --user you --scope subscribe makes other tokens):
+  $(gateway_page)
 
 Over HTTP (the API is described at http://127.0.0.1:$(up_state_get http_port)/docs):
   TOKEN=\$(./dev token)

@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 const list = (text) => text.split(',').map((part) => part.trim()).filter(Boolean);
 
 let live = null;
+let subscription = null;
 let paused = false;
 let count = 0;
 let lag = null;
@@ -17,6 +18,7 @@ const seconds = new Array(SECONDS).fill(0); // the last is now
 function follow() {
   live?.close();
   $('problem').textContent = '';
+  lag = null;
   const token = $('token').value.trim();
   const after = $('after').value.trim();
   live = new EventWebSocket(location.origin, token ? { token } : {});
@@ -27,7 +29,7 @@ function follow() {
   live.on('error', (error) => ($('problem').textContent = error.message));
   live.on('gone', ({ oldest }) => ($('problem').textContent = `events before ${oldest} were removed by retention`));
   const types = list($('types').value);
-  live.subscribe(types.includes('*') ? [] : types, {
+  subscription = live.subscribe(types.includes('*') ? [] : types, {
     streams: list($('streams').value),
     ...(/^\d+$/.test(after) ? { after: Number(after) } : {}),
     handler: take,
@@ -39,7 +41,8 @@ function take(event) {
   count++;
   seconds[SECONDS - 1]++;
   position = event.position;
-  lag = Date.now() - Date.parse(event.recorded_at.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00'));
+  // of what was recorded before anybody followed it tells nothing
+  if (subscription.live) lag = Date.now() - Date.parse(event.recorded_at.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00'));
   if (paused) return;
   arrived.push(event);
   if (arrived.length === 1) requestAnimationFrame(show);
