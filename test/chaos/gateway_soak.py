@@ -207,8 +207,8 @@ def main():
     options = lib.arguments("usherd for a long time.", requests=(int, None, "in the soak (a million, --short: 20,000)"),
                             connections=(int, None, "opened and closed (100,000; --short: 3,000)"),
                             valgrind=(int, 0, "1: the framing table under valgrind, too"))
-    done = subprocess.run([os.path.join(lib.ROOT, "scripts", "foreign"), "debian", "clients", "wrk"])
-    ensure(done.returncode == 0, "wrk cannot be installed")
+    lib.foreign("debian", "clients", "wrk")
+    lib.foreign("debian", "valgrind", "valgrind")
     soak = Soak(options)
     tests = ["soak", "slowloris", "valgrind"] + ["framing"] * bool(options.valgrind) + ["settle"]
     lib.main([(name, getattr(soak, name)) for name in tests], 150 if options.short else 3600)

@@ -52,6 +52,14 @@ def ensure_empty(findings, what):
         raise Failure("%s: %d, e.g. %s" % (what, len(findings), findings[0]))
 
 
+def foreign(*arguments):
+    """What scripts/foreign answers; it says itself why it cannot bring something."""
+    done = subprocess.run([os.path.join(ROOT, "scripts", "foreign")] + list(arguments), stdout=subprocess.PIPE,
+                          universal_newlines=True)
+    ensure(done.returncode == 0, "scripts/foreign %s failed" % " ".join(arguments))
+    return done.stdout.strip()
+
+
 def wait_until(condition, seconds, what, pause=0.02):
     """Poll until condition() is true; return its value."""
     deadline = time.monotonic() + seconds

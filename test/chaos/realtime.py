@@ -10,7 +10,6 @@ import collections
 import json
 import os
 import random
-import sys
 import threading
 import time
 
@@ -19,11 +18,8 @@ import proxy
 import usherd
 from lib import ensure
 
-try:
-    import websockets
-except ImportError:
-    print("1..0 # SKIP python3-websockets is not installed")
-    sys.exit(0)
+lib.foreign("debian", "websockets")
+import websockets       # noqa: E402
 
 PATTERNS = (["live.**"], ["live.a", "live.b"], ["live.c.*"], ["*"])
 

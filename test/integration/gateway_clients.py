@@ -90,7 +90,8 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
 
 class Clients:
     def __init__(self):
-        script("foreign", "debian", "clients", "curl", "h2load", "chromium")
+        lib.foreign("debian", "clients")
+        lib.foreign("debian", "node", "node")
         self.base = lib.work_directory()
         self.cluster = lib.Cluster(self.base).initdb().start().create()
         self.allowed, self.refused = free_port(), free_port()

@@ -38,9 +38,7 @@ class Docs(gateway_lib.Api):
 
     def browser(self):
         """The page shows every operation; its policy stops nothing that it needs."""
-        if not os.access(CHROMIUM, os.X_OK):
-            print("# no %s: the page was not opened" % CHROMIUM)
-            return
+        lib.foreign("debian", "clients", CHROMIUM)
         url = "http://127.0.0.1:%d/docs#readLog" % self.daemon.port
         done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + os.path.join(self.cluster.base, "chromium"),
                                "--virtual-time-budget=8000", "--enable-logging=stderr", "--dump-dom", url], stdout=subprocess.PIPE,
