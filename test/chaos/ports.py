@@ -15,7 +15,7 @@ def ephemeral_from():
 def free_ports(count):
     """Ports in a row; the first of them. They stay free while their server is down: no outgoing connection, or one to itself, can
     be given them."""
-    for first in random.sample(range(LOWEST, min(HIGHEST, ephemeral_from()) - count), 100):
+    for first in random.SystemRandom().sample(range(LOWEST, min(HIGHEST, ephemeral_from()) - count), 100):
         with contextlib.ExitStack() as probes:
             try:
                 for port in range(first, first + count):
