@@ -17,7 +17,6 @@ packages_nats="nats-server"
 # For scripts/servers/nginx, the clients of test/integration/gateway_clients.py, and bench/gateway.
 packages_nginx="nginx-light openssl"
 packages_clients="curl python3-requests nghttp2-client chromium wrk"
-packages_websockets="python3-websockets"
 packages_valgrind="valgrind"
 packages_venv="python3-venv"
 # When node, or npm, is missing.

@@ -13,13 +13,13 @@ import random
 import threading
 import time
 
+import websockets
+
 import lib
 import proxy
 import usherd
 from lib import ensure
 
-lib.foreign("debian", "websockets")
-import websockets       # noqa: E402
 
 PATTERNS = (["live.**"], ["live.a", "live.b"], ["live.c.*"], ["*"])
 

@@ -38,7 +38,6 @@ class Docs(gateway_lib.Api):
 
     def browser(self):
         """The page shows every operation; its policy stops nothing that it needs."""
-        lib.foreign("debian", "clients", CHROMIUM)
         url = "http://127.0.0.1:%d/docs#readLog" % self.daemon.port
         done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + os.path.join(self.cluster.base, "chromium"),
                                "--virtual-time-budget=8000", "--enable-logging=stderr", "--dump-dom", url], stdout=subprocess.PIPE,
@@ -53,6 +52,7 @@ class Docs(gateway_lib.Api):
 
 def main():
     lib.arguments("The examples of the HTTP API's documentation.")
+    lib.foreign("debian", "clients", CHROMIUM)
     docs = Docs()
     lib.main([("examples", docs.examples), ("browser", docs.browser)], 120)
 
