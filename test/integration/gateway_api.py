@@ -454,7 +454,7 @@ class Api(gateway_lib.Api):
     def tags(self):
         """ETag and 304, HEAD, OPTIONS, 405, 404."""
         self.fine(self.c.append("tag-1"), 201)
-        for path in ("/v1/streams/tag-1/events", "/openapi.json", "/docs", "/v1/log"):
+        for path in ("/v1/streams/tag-1/events", "/openapi.json", "/docs", "/", "/v1/log"):
             reply = self.c.get(path)
             self.fine_status(reply, 200)
             head = self.c.request("HEAD", path)
@@ -470,7 +470,7 @@ class Api(gateway_lib.Api):
         reply = self.c.request("DELETE", "/v1/log")
         self.problem(reply, 405, "method-not-allowed")
         ensure(set(reply.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}, "%s" % reply.pairs)
-        for path in ("/", "/v1", "/v1/nothing", "/v1/log/", "/v1/streams//events", "/docs/../docs", "/docs/x"):
+        for path in ("/nothing", "/v1", "/v1/nothing", "/v1/log/", "/v1/streams//events", "/docs/../docs", "/docs/x"):
             self.problem(self.c.get(path), 404, "not-found")
         self.problem(self.c.request("BREW", "/v1/log"), 405, "method-not-allowed")
         ensure("private" in self.c.get("/v1/log").headers["cache-control"], "Cache-Control")
