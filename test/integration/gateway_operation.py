@@ -41,13 +41,13 @@ def families(text):
             ensure(open_family not in types, "%s stands twice" % open_family)
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split()
-            ensure(name == open_family and kind in ("counter", "gauge", "histogram"), line)
+            ensure(name == open_family and kind in ("counter", "gauge", "histogram", "summary"), line)
             types[name] = kind
         else:
             match = SAMPLE.match(line)
             ensure(match, "no sample: %r" % line)
             name = match.group(1)
-            if types.get(open_family) == "histogram":
+            if types.get(open_family) in ("histogram", "summary"):
                 name = re.sub("_(bucket|sum|count)$", "", name)
             ensure(name == open_family, "%s stands among %s" % (name, open_family))
             key = match.group(1) + (match.group(2) or "")
@@ -300,7 +300,13 @@ class Operation:
     def drain(self):
         """A request in flight is finished, a waiting one told to come again, an idle connection closed; then it ends."""
         waiting = self.daemon.client()
-        after = self.daemon.client().append("drain-0").json()["events"][0]["position"]
+        replies = []
+
+        def appended():     # a busy machine may need more than a second for it
+            replies.append(self.daemon.client().append("drain-0"))
+            return replies[-1].status == 201
+        lib.wait_until(appended, 20, "an append")
+        after = replies[-1].json()["events"][0]["position"]
         replies = []
 
         def wait():
@@ -336,7 +342,7 @@ class Operation:
         path = os.path.join(self.base, "notify")
         heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         heard.bind(path)
-        heard.settimeout(20)
+        heard.settimeout(30)
         os.chmod(path, 0o777)
         os.environ.update(NOTIFY_SOCKET=path, WATCHDOG_USEC="400000")
         try:
