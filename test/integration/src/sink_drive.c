@@ -600,5 +600,6 @@ main(int argc, char **argv)
 	print_lines("losses", d.loss_lines, d.losses);
 	printf("\"seconds\": %.3f, \"per_second\": %.0f, \"cpu_seconds\": %.3f, \"memory_kb\": %ld}\n",
 		   seconds, (double) d.done / seconds, cpu, memory_kb());
+	fflush(stdout); /* before the sanitizers look for leaks among threads that run */
 	return ok ? 0 : 1;
 }
