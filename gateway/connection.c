@@ -53,6 +53,7 @@ static void connection_advance(Connection *c);
 void
 connection_kill(Connection *c)
 {
+	c->killed = true; /* what lies in its socket is still read, and must not be carried out */
 	connection_read(c, true);
 	shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
 }
@@ -389,6 +390,8 @@ connection_advance(Connection *c)
 static void
 received(Connection *c, const char *data, size_t len)
 {
+	if (c->killed)
+		return;
 	switch (c->state)
 	{
 		case STATE_LINGER:

@@ -32,6 +32,7 @@ struct Connection
 	bool counted; /* by limit_connect */
 	bool admin;
 	bool keep_alive; /* of the request in flight */
+	bool killed; /* it is ending: nothing that comes counts any more */
 	bool advancing;
 	bool paused; /* the library does not read */
 	bool full; /* the client does not read what was written: nothing is read from it until it has */
