@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config.h"
 #include "live.h"
 #include "usherd.h"
 
@@ -137,7 +136,7 @@ bool
 live_origin_allowed(const Request *request)
 {
 	Slice origin = request_header(request, "origin"), host = request_header(request, "host");
-	const char *scheme, *at = config.cors_origins;
+	const char *scheme;
 
 	if (origin.data == NULL)
 		return true;
@@ -145,14 +144,5 @@ live_origin_allowed(const Request *request)
 	if (scheme && origin.len - (size_t) (scheme + 3 - origin.data) == host.len &&
 		memcmp(scheme + 3, host.data, host.len) == 0)
 		return true;
-	while (*at)
-	{
-		size_t len = strcspn(at, " ");
-
-		if ((len == 1 && *at == '*') || (len == origin.len && memcmp(at, origin.data, len) == 0))
-			return true;
-		at += len;
-		at += strspn(at, " ");
-	}
-	return false;
+	return reply_origin_allowed(origin);
 }

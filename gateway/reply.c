@@ -115,8 +115,8 @@ reply_header(Request *request, const char *name, const char *value)
 }
 
 /* Is the origin in the list of blanks-separated ones? */
-static bool
-origin_allowed(Slice origin)
+bool
+reply_origin_allowed(Slice origin)
 {
 	const char *at = config.cors_origins;
 
@@ -140,7 +140,7 @@ add_cors(Request *request, Text *out)
 	if (config.cors_origins[0] == '\0')
 		return;
 	text_puts(out, "Vary: Origin\r\n");
-	if (origin.data == NULL || !origin_allowed(origin))
+	if (origin.data == NULL || !reply_origin_allowed(origin))
 		return;
 	text_puts(out, "Access-Control-Allow-Origin: ");
 	text_add(out, origin.data, origin.len);

@@ -77,6 +77,7 @@ extern Request *request_make(const struct HttpHead *head, const Address *peer);
 extern void request_free(Request *request);
 
 /* reply.c */
+extern bool reply_origin_allowed(Slice origin); /* is it one of cors_origins? */
 extern void reply_header(Request *request, const char *name, const char *value);
 /* The body is copied (or sent) before it returns.  ETag, 304, gzip, HEAD, CORS and the common headers are done here. */
 extern void

@@ -309,27 +309,6 @@ live_second(LiveStream *live, double now)
  * The handshake (RFC 6455, 4.2)
  */
 
-static bool
-list_has(Slice list, const char *element)
-{
-	size_t len = strlen(element);
-	const char *at = list.data, *end = list.data + list.len;
-
-	while (at && at < end)
-	{
-		const char *comma = memchr(at, ',', (size_t) (end - at)), *stop = comma ? comma : end;
-
-		while (at < stop && (*at == ' ' || *at == '\t'))
-			at++;
-		while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
-			stop--;
-		if ((size_t) (stop - at) == len && strncasecmp(at, element, len) == 0)
-			return true;
-		at = comma ? comma + 1 : end;
-	}
-	return false;
-}
-
 static void
 begin(Request *request, const char *accept, bool subprotocol)
 {
@@ -367,8 +346,8 @@ handle_websocket(Request *request)
 	Slice offered = request_header(request, "sec-websocket-protocol");
 	char accept[29];
 
-	if (!list_has(request_header(request, "upgrade"), "websocket") ||
-		!list_has(request_header(request, "connection"), "upgrade"))
+	if (!slice_list_has(request_header(request, "upgrade"), "websocket") ||
+		!slice_list_has(request_header(request, "connection"), "upgrade"))
 	{
 		reply_header(request, "Upgrade", "websocket");
 		reply_problem(request, 426, "upgrade-required", NULL, "this resource speaks WebSocket");
@@ -381,7 +360,7 @@ handle_websocket(Request *request)
 	else if (!websocket_accept(request_header(request, "sec-websocket-key"), accept))
 		reply_problem(request, 400, "invalid-header", NULL,
 					  "Sec-WebSocket-Key is 16 bytes in base64");
-	else if (offered.data && !list_has(offered, "usher.v1"))
+	else if (offered.data && !slice_list_has(offered, "usher.v1"))
 		reply_problem(request, 400, "invalid-header", NULL, "the subprotocol is usher.v1");
 	else if (!live_origin_allowed(request))
 		reply_problem(request, 403, "origin", NULL, "pages of this origin are not served");

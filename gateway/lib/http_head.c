@@ -5,7 +5,6 @@
  * RFC 9112 (syntax, section 2-5), RFC 9110 (tokens, section 5.6.2).
  */
 #include <string.h>
-#include <strings.h>
 
 #include "http_head.h"
 
@@ -203,28 +202,9 @@ http_head_field(const HttpHead *head, const char *name, bool *twice)
 bool
 http_head_list_has(const HttpHead *head, const char *name, const char *element)
 {
-	size_t len = strlen(element);
-
 	for (int i = 0; i < head->nfields; i++)
-	{
-		const char *at = head->fields[i].value.data;
-		const char *end = at + head->fields[i].value.len;
-
-		if (!slice_is_nocase(head->fields[i].name, name))
-			continue;
-		while (at < end)
-		{
-			const char *comma = memchr(at, ',', (size_t) (end - at));
-			const char *stop = comma ? comma : end;
-
-			while (at < stop && (*at == ' ' || *at == '\t'))
-				at++;
-			while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
-				stop--;
-			if ((size_t) (stop - at) == len && strncasecmp(at, element, len) == 0)
-				return true;
-			at = comma ? comma + 1 : end;
-		}
-	}
+		if (slice_is_nocase(head->fields[i].name, name) &&
+			slice_list_has(head->fields[i].value, element))
+			return true;
 	return false;
 }

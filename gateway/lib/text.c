@@ -376,3 +376,24 @@ slice_int(Slice slice, int64_t min, int64_t max, int64_t *number)
 	*number = value;
 	return true;
 }
+
+bool
+slice_list_has(Slice list, const char *element)
+{
+	size_t len = strlen(element);
+	const char *at = list.data, *end = list.data + list.len;
+
+	while (at && at < end)
+	{
+		const char *comma = memchr(at, ',', (size_t) (end - at)), *stop = comma ? comma : end;
+
+		while (at < stop && (*at == ' ' || *at == '\t'))
+			at++;
+		while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
+			stop--;
+		if ((size_t) (stop - at) == len && strncasecmp(at, element, len) == 0)
+			return true;
+		at = comma ? comma + 1 : end;
+	}
+	return false;
+}

@@ -58,6 +58,8 @@ extern void text_free(Text *text);
 extern bool slice_is_text(Slice slice);
 extern bool slice_is(Slice slice, const char *string);
 extern bool slice_is_nocase(Slice slice, const char *string);
+/* Has a list (a, b) the element, whatever its case?  An absent list has none. */
+extern bool slice_list_has(Slice list, const char *element);
 /* A decimal number, digits only (a minus in front when min < 0), within [min, max]. */
 extern bool slice_int(Slice slice, int64_t min, int64_t max, int64_t *number);
 
