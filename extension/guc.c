@@ -29,6 +29,7 @@ int usher_stable_mark_interval_ms;
 int usher_max_databases;
 int usher_max_relays;
 int usher_max_leases;
+bool usher_synchronous_ack;
 int usher_once_timeout_s;
 int usher_metric_series;
 int usher_handler_workers;
@@ -41,21 +42,26 @@ typedef struct Setting
 {
 	const char *name;
 	const char *what;
-	int *integer; /* exactly one of integer, string is set */
+	int *integer; /* exactly one of integer, string, boolean is set */
 	char **string;
+	bool *boolean;
 	const char *boot_string;
 	int boot, min, max;
 	GucContext context;
 	int flags;
 } Setting;
 
-#define TEXT(name, var, boot, what)                          \
-	{                                                        \
-		name, what, NULL, var, boot, 0, 0, 0, PGC_USERSET, 0 \
+#define TEXT(name, var, boot, what)                                \
+	{                                                              \
+		name, what, NULL, var, NULL, boot, 0, 0, 0, PGC_USERSET, 0 \
 	}
-#define INTEGER(name, var, boot, min, max, context, flags, what)    \
-	{                                                               \
-		name, what, var, NULL, NULL, boot, min, max, context, flags \
+#define INTEGER(name, var, boot, min, max, context, flags, what)          \
+	{                                                                     \
+		name, what, var, NULL, NULL, NULL, boot, min, max, context, flags \
+	}
+#define BOOLEAN(name, var, boot, what)                                \
+	{                                                                 \
+		name, what, NULL, NULL, var, NULL, boot, 0, 0, PGC_USERSET, 0 \
 	}
 
 static const Setting settings[] = {
@@ -107,6 +113,8 @@ static const Setting settings[] = {
 	TEXT("usher.source", &usher_source, "", "Source (CloudEvents) of appended events."),
 	INTEGER("usher.stable_mark_interval", &usher_stable_mark_interval_ms, 50, 5, 60000, PGC_SIGHUP,
 			GUC_UNIT_MS, "Least time between two records of the stable position for standbys."),
+	BOOLEAN("usher.synchronous_ack", &usher_synchronous_ack, false,
+			"Whether a transaction that only acknowledges waits until that is on disk."),
 	TEXT("usher.tenant", &usher_tenant_slug, USHER_DEFAULT_TENANT, "Tenant of this session."),
 	TEXT("usher.traceparent", &usher_traceparent, "", "W3C trace context of appended events."),
 };
@@ -121,6 +129,9 @@ usher_guc_init(void)
 		if (s->string)
 			DefineCustomStringVariable(s->name, s->what, NULL, s->string, s->boot_string,
 									   s->context, s->flags, NULL, NULL, NULL);
+		else if (s->boolean)
+			DefineCustomBoolVariable(s->name, s->what, NULL, s->boolean, s->boot != 0, s->context,
+									 s->flags, NULL, NULL, NULL);
 		else
 			DefineCustomIntVariable(s->name, s->what, NULL, s->integer, s->boot, s->min, s->max,
 									s->context, s->flags, NULL, NULL, NULL);

@@ -46,6 +46,7 @@ _PG_init(void)
 		return;
 	usher_guc_init(); /* first: shared memory is sized by a setting */
 	usher_shmem_init();
+	usher_unflushed_init(); /* before all that can write in pre-commit: called behind it */
 	usher_flush_init(); /* registered early = called late: after other extensions' pre-commit work */
 	usher_once_init(); /* behind it: what is claimed and not answered is written before positions are taken */
 	usher_relay_init();

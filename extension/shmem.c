@@ -110,7 +110,7 @@ shmem_startup(void)
 			pg_atomic_init_u32(&s->dbs[i].box_generation, 1);
 			pg_atomic_init_u32(&s->dbs[i].box_procno, USHER_NO_PROC);
 			pg_atomic_init_u64(&s->dbs[i].box_deadline, PG_UINT64_MAX);
-			pg_atomic_init_u32(&s->dbs[i].cursor_numbers_known, 0);
+			pg_atomic_init_u64(&s->dbs[i].lease_mark, 0);
 			ConditionVariableInit(&s->dbs[i].partitions_cv);
 		}
 		for (int i = 0; i < s->nrelays; i++)

@@ -59,7 +59,7 @@ typedef struct UsherDb
 	pg_atomic_uint32 box_procno; /* worker that lets reservations expire, or USHER_NO_PROC */
 	pg_atomic_uint64
 		box_deadline; /* the first of them that is known to be due; PG_UINT64_MAX: none */
-	pg_atomic_uint32 cursor_numbers_known; /* numbers are above those in the tables */
+	pg_atomic_uint64 lease_mark; /* last number of a lease that is durably reserved; 0: not known */
 	TimestampTz
 		worker_paused_until; /* no worker before: the database is about to be dropped or copied */
 	pg_atomic_uint64 counters[USHER_COUNTERS];
@@ -145,7 +145,7 @@ typedef struct UsherShared
 	LWLock *lease_lock; /* of the tables in subscription/lease.c */
 	LWLock *metrics_lock; /* of the table in metrics/series.c */
 	LWLock *box_lock; /* of the zones in boxoffice/slot.c */
-	pg_atomic_uint64 last_lease; /* only rises, also over restarts: it begins with the time */
+	pg_atomic_uint64 last_lease; /* only rises: see subscription/number.c */
 	int ndbs;
 	int nslots;
 	pg_atomic_uint32 launcher_procno;

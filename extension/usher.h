@@ -51,6 +51,7 @@ extern int usher_stable_mark_interval_ms;
 extern int usher_max_databases;
 extern int usher_max_relays;
 extern int usher_max_leases;
+extern bool usher_synchronous_ack;
 extern int usher_once_timeout_s;
 extern int usher_metric_series;
 extern int usher_handler_workers;

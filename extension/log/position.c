@@ -74,7 +74,7 @@ db_entry(Oid log)
 		pg_atomic_write_u64(&reusable->counters[i], 0);
 	reusable->worker_paused_until = 0;
 	pg_atomic_write_u64(&reusable->box_deadline, PG_UINT64_MAX);
-	pg_atomic_write_u32(&reusable->cursor_numbers_known, 0);
+	pg_atomic_write_u64(&reusable->lease_mark, 0);
 	pg_atomic_write_u32(&reusable->cursor_rows, 0);
 	reusable->log_relid = log;
 	reusable->dboid = MyDatabaseId;

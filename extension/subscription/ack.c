@@ -59,7 +59,11 @@ usher_subscription_ack(const UsherSubscription *subscription, int64 lease, int64
 		positions[moved++] = position;
 	}
 	if (moved > 0)
+	{
+		usher_unflushed_begin();
 		usher_subscription_cursors_set(subscription, moved, partitions, positions);
+		usher_unflushed_end();
+	}
 	if (parked)
 		usher_parked_ack(subscription, lease, upto);
 	if (upto == PG_INT64_MAX)

@@ -25,28 +25,9 @@
 
 #define PARTITION_LOCK_CLASS 0x5557 /* beside the classes of advisory locks */
 
-/* Columns of usher.subscription_cursors_*. */
-enum
-{
-	CURSOR_SUBSCRIPTION_ID = 1,
-	CURSOR_PARTITION,
-	CURSOR_NUMBER,
-	CURSOR_POSITION,
-	CURSOR_NATTS = CURSOR_POSITION
-};
-
-static const char *const tables[2] = {"subscription_cursors_a", "subscription_cursors_b"};
+const char *const usher_cursor_tables[2] = {"subscription_cursors_a", "subscription_cursors_b"};
 static const char *const indexes[2] = {"subscription_cursors_a_index",
 									   "subscription_cursors_b_index"};
-
-static Oid
-relation_oid(const char *name)
-{
-	Oid relid = get_relname_relid(name, get_namespace_oid(USHER_SCHEMA, false));
-
-	Ensure(OidIsValid(relid), "a table of the subscriptions is missing");
-	return relid;
-}
 
 /* Both tables, open and locked, so that no rotation comes between the looks at them. */
 typedef struct Cursors
@@ -61,7 +42,8 @@ static void
 cursors_open(Cursors *c)
 {
 	for (int i = 0; i < 2; i++)
-		c->rel[i] = table_open(relation_oid(tables[i]), AccessShareLock);
+		c->rel[i] = table_open(usher_subscription_relation(usher_cursor_tables[i]),
+							   AccessShareLock);
 	/* after they were locked: a rotation that came before has committed */
 	c->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < 2; i++)
@@ -69,7 +51,7 @@ cursors_open(Cursors *c)
 		c->index[i] = NULL;
 		if (RelationGetNumberOfBlocks(c->rel[i]) == 0)
 			continue;
-		c->index[i] = index_open(relation_oid(indexes[i]), AccessShareLock);
+		c->index[i] = index_open(usher_subscription_relation(indexes[i]), AccessShareLock);
 		c->slot[i] = table_slot_create(c->rel[i], NULL);
 		c->scan[i] = usher_index_beginscan(c->rel[i], c->index[i], c->snapshot, 2);
 	}
@@ -110,46 +92,15 @@ cursors_find(Cursors *c, int32 subscription_id, int partition, int64 *position)
 		index_rescan(c->scan[i], keys, 2, NULL, 0);
 		if (!index_getnext_slot(c->scan[i], BackwardScanDirection, c->slot[i]))
 			continue;
-		found = DatumGetInt64(slot_getattr(c->slot[i], CURSOR_NUMBER, &isnull));
+		found = DatumGetInt64(slot_getattr(c->slot[i], USHER_CURSOR_NUMBER, &isnull));
 		if (found > number)
 		{
 			number = found;
-			*position = DatumGetInt64(slot_getattr(c->slot[i], CURSOR_POSITION, &isnull));
+			*position = DatumGetInt64(slot_getattr(c->slot[i], USHER_CURSOR_POSITION, &isnull));
 		}
 		ExecClearTuple(c->slot[i]);
 	}
 	return number >= 0;
-}
-
-/*
- * Once after a start of the server: numbers go on above those that are there,
- * should the clock have been put back, or the tables come from elsewhere.  A
- * standby draws none, and what it replays may have begun later than it did.
- */
-static void
-numbers_know(UsherDb *db)
-{
-	int64 newest = 0;
-
-	if (pg_atomic_read_u32(&db->cursor_numbers_known) || RecoveryInProgress())
-		return;
-	for (int i = 0; i < 2; i++)
-	{
-		Relation rel = table_open(relation_oid(tables[i]), AccessShareLock);
-		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-		TupleTableSlot *slot = table_slot_create(rel, NULL);
-		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-		bool isnull;
-
-		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-			newest = Max(newest, DatumGetInt64(slot_getattr(slot, CURSOR_NUMBER, &isnull)));
-		table_endscan(scan);
-		ExecDropSingleTupleTableSlot(slot);
-		UnregisterSnapshot(snapshot);
-		table_close(rel, AccessShareLock);
-	}
-	usher_lease_next_above(newest);
-	pg_atomic_write_u32(&db->cursor_numbers_known, 1);
 }
 
 /* What is committed now, and what this transaction did. */
@@ -158,7 +109,6 @@ usher_subscription_cursors(int32 subscription_id, int n, const int *partitions, 
 {
 	Cursors c;
 
-	numbers_know(usher_db());
 	cursors_open(&c);
 	for (int i = 0; i < n; i++)
 		if (!cursors_find(&c, subscription_id, partitions[i], &positions[i]))
@@ -175,22 +125,22 @@ usher_subscription_cursors_set(const UsherSubscription *subscription, int n, con
 {
 	UsherDb *db = usher_db();
 	int table = pg_atomic_read_u32(&db->cursor_table) & 1;
-	Relation rel = table_open(relation_oid(tables[table]), RowExclusiveLock);
+	Relation rel = table_open(usher_subscription_relation(usher_cursor_tables[table]),
+							  RowExclusiveLock);
 	CatalogIndexState state = CatalogOpenIndexes(rel);
 	int64 number;
 	uint32 rows;
 
-	numbers_know(db);
 	number = usher_lease_next();
 	for (int i = 0; i < n; i++)
 	{
-		Datum values[CURSOR_NATTS] = {
+		Datum values[USHER_CURSOR_NATTS] = {
 			Int32GetDatum(subscription->id),
 			Int32GetDatum(partitions[i]),
 			Int64GetDatum(number),
 			Int64GetDatum(positions[i]),
 		};
-		bool nulls[CURSOR_NATTS] = {0};
+		bool nulls[USHER_CURSOR_NATTS] = {0};
 		HeapTuple tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 
 		CatalogTupleInsertWithInfo(rel, tuple, state);

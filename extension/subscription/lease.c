@@ -38,23 +38,6 @@ usher_leases_init(void)
 	usher_members_init();
 }
 
-int64
-usher_lease_next(void)
-{
-	return (int64) pg_atomic_add_fetch_u64(&usher_shared->last_lease, 1);
-}
-
-/* From now on they are greater than this: a clock may have been put back, a dump come from elsewhere. */
-void
-usher_lease_next_above(int64 number)
-{
-	uint64 last = pg_atomic_read_u64(&usher_shared->last_lease);
-
-	while (last < (uint64) number &&
-		   !pg_atomic_compare_exchange_u64(&usher_shared->last_lease, &last, (uint64) number))
-		;
-}
-
 /* ---- leases ---- */
 
 Lease *

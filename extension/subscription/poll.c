@@ -265,7 +265,9 @@ read_new(UsherPicks *p)
 	p->end = from;
 	if (from >= to || p->nfound >= p->poll->max)
 		return;
+	usher_unflushed_begin(); /* hints in pages that are read can be written to the WAL, too */
 	usher_read_positions(from, to, new_visit, p);
+	usher_unflushed_end();
 	if (!p->stopped)
 		p->end = to;
 	for (int i = 0; i < p->n; i++)
@@ -319,7 +321,11 @@ skip(UsherPicks *p)
 			positions[n++] = p->list[i].upto;
 		}
 	if (n > 0)
+	{
+		usher_unflushed_begin();
 		usher_subscription_cursors_set(p->subscription, n, partitions, positions);
+		usher_unflushed_end();
+	}
 	pfree(partitions);
 	pfree(positions);
 }

@@ -37,8 +37,8 @@ enum
 	SUBSCRIPTION_NATTS
 };
 
-static Oid
-relation_oid(const char *name)
+Oid
+usher_subscription_relation(const char *name)
 {
 	Oid relid = get_relname_relid(name, get_namespace_oid(USHER_SCHEMA, false));
 
@@ -82,8 +82,9 @@ from_tuple(HeapTuple tuple, TupleDesc desc)
 static UsherSubscription *
 find(const char *index, ScanKey keys, int nkeys)
 {
-	Relation rel = table_open(relation_oid("subscriptions"), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, relation_oid(index), true, NULL, nkeys, keys);
+	Relation rel = table_open(usher_subscription_relation("subscriptions"), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, usher_subscription_relation(index), true, NULL,
+										  nkeys, keys);
 	HeapTuple tuple = systable_getnext(scan);
 	UsherSubscription *s = HeapTupleIsValid(tuple) ? from_tuple(tuple, RelationGetDescr(rel))
 												   : NULL;

@@ -4,6 +4,8 @@
  *
  *	  subscription.c  its row
  *	  cursor.c        where its partitions are: insert-only tables
+ *	  number.c        the numbers of leases and cursors
+ *	  unflushed.c     acknowledgements that do not wait for the disk
  *	  member.c        who polls: shared memory
  *	  lease.c         who has which partition: shared memory
  *	  lease_end.c     what a transaction did to leases, at its end
@@ -56,6 +58,7 @@ typedef struct UsherSubscription
 } UsherSubscription;
 
 /* ---- subscription.c ---- */
+extern Oid usher_subscription_relation(const char *name);
 extern UsherSubscription *usher_subscription_find(const text *name);
 extern UsherSubscription *usher_subscription_get(int32 id);
 extern int usher_partition_of(const UsherSubscription *subscription, int32 slot);
@@ -65,6 +68,18 @@ extern int usher_delivery_series(TupleTableSlot *slot);
 /* ---- cursor.c ---- */
 #define USHER_CURSOR_ROWS 20000 /* in a table of cursors before it is emptied */
 
+/* Columns of usher.subscription_cursors_*. */
+enum
+{
+	USHER_CURSOR_SUBSCRIPTION_ID = 1,
+	USHER_CURSOR_PARTITION,
+	USHER_CURSOR_NUMBER,
+	USHER_CURSOR_POSITION,
+	USHER_CURSOR_NATTS = USHER_CURSOR_POSITION
+};
+
+extern const char *const usher_cursor_tables[2];
+
 extern void usher_cursor_table_switch(UsherDb *db);
 extern void
 usher_subscription_cursors(int32 subscription_id, int n, const int *partitions, int64 *positions);
@@ -72,6 +87,14 @@ extern void usher_subscription_cursors_set(const UsherSubscription *subscription
 										   const int *partitions, const int64 *positions);
 extern bool usher_partition_lock(int32 subscription_id, int partition, bool wait);
 extern void usher_partition_unlock(int32 subscription_id, int partition);
+
+/* ---- number.c ---- */
+extern int64 usher_lease_next(void);
+
+/* ---- unflushed.c ---- */
+extern void usher_unflushed_init(void);
+extern void usher_unflushed_begin(void);
+extern void usher_unflushed_end(void);
 
 /* ---- member.c ---- */
 #define USHER_MEMBERS_MAX 64
@@ -107,8 +130,6 @@ typedef struct UsherLeased
 extern Size usher_leases_size(void);
 extern void usher_leases_init(void);
 extern void usher_lease_callbacks(void);
-extern int64 usher_lease_next(void);
-extern void usher_lease_next_above(int64 number);
 extern void usher_lease_exit_register(void);
 extern int usher_leases_free(const UsherSubscription *subscription, uint64 member, int *partitions,
 							 TimestampTz *expires);
