@@ -5,57 +5,89 @@
  * usage: consume usher|pgmq DATABASE NAME BATCH EVENTS
  *
  * `usher` polls the subscription NAME, each poll acknowledging the one before; `pgmq` reads and archives the queue
- * NAME, as its documentation shows. Each call is a transaction of its own. Ends when EVENTS events have come, or
- * nothing more comes.
+ * NAME, as its documentation shows. Each call is a transaction of its own. Results come in the binary format, as
+ * drivers ask for them that know the types; numbers go in as such. Ends when EVENTS events have come, or nothing
+ * more comes.
  */
+#include <endian.h>
+
 #include "bench.h"
 
-static PGresult *
-query(PGconn *conn, const char *statement, int n, const char *const *params)
+#define BATCH_MAX 10000
+
+#define INT8_OID 20
+
+/* A bigint[] as it is sent: dimensions, nulls, type, length, lower bound; then each with its length. */
+typedef struct Ids
 {
-	PGresult *result = PQexecPrepared(conn, statement, n, params, NULL, NULL, 0);
+	struct
+	{
+		uint32_t dimensions, nulls, type, length, first;
+	} head;
+	struct __attribute__((packed))
+	{
+		uint32_t size;
+		uint64_t id;
+	} list[BATCH_MAX];
+} Ids;
+
+static PGresult *
+query(PGconn *conn, const char *statement, int n, const char *const *params, const int *lengths)
+{
+	static const int binary[] = {1, 1, 1};
+	PGresult *result = PQexecPrepared(conn, statement, n, params, lengths, binary, 1);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("%s", PQerrorMessage(conn));
 	return result;
 }
 
-/* Returns how many came; *lease is what to acknowledge with the next. */
-static int
-poll_usher(PGconn *conn, const char *name, const char *batch, char *lease)
+static uint64_t
+bigint_at(const PGresult *result, int row, int column)
 {
-	const char *params[] = {name, batch, lease[0] ? lease : NULL};
-	PGresult *result = query(conn, "poll", 3, params);
+	uint64_t value;
+
+	memcpy(&value, PQgetvalue(result, row, column), sizeof(value));
+	return value; /* in the network's order, to be sent back */
+}
+
+/* Returns how many came; *lease is what to acknowledge with the next; 0: nothing. */
+static int
+poll_usher(PGconn *conn, const char *name, uint32_t batch, uint64_t *lease)
+{
+	const char *params[] = {name, (char *) &batch, *lease ? (char *) lease : NULL};
+	const int lengths[] = {(int) strlen(name), sizeof(batch), sizeof(*lease)};
+	PGresult *result = query(conn, "poll", 3, params, lengths);
 	int rows = PQntuples(result);
 
-	lease[0] = '\0';
-	if (rows > 0)
-		snprintf(lease, 32, "%s", PQgetvalue(result, 0, 0));
+	*lease = rows > 0 ? bigint_at(result, 0, 0) : 0;
 	PQclear(result);
 	return rows;
 }
 
 static int
-read_and_archive(PGconn *conn, const char *name, const char *batch, char *ids, size_t size)
+read_and_archive(PGconn *conn, const char *name, uint32_t batch)
 {
-	const char *params[] = {name, batch};
-	PGresult *result = query(conn, "read", 2, params);
+	static Ids ids;
+	const char *params[] = {name, (char *) &batch};
+	int lengths[] = {(int) strlen(name), sizeof(batch)};
+	PGresult *result = query(conn, "read", 2, params, lengths);
 	int rows = PQntuples(result);
-	size_t used = 0;
 
 	for (int i = 0; i < rows; i++)
 	{
-		used += (size_t) snprintf(ids + used, size - used, "%c%s", i ? ',' : '{',
-								  PQgetvalue(result, i, 0));
-		if (used + 32 > size)
-			die("the batch is too large");
+		ids.list[i].size = htobe32(sizeof(uint64_t));
+		ids.list[i].id = bigint_at(result, i, 0);
 	}
 	PQclear(result);
 	if (rows > 0)
 	{
-		snprintf(ids + used, size - used, "}");
-		params[1] = ids;
-		PQclear(query(conn, "archive", 2, params));
+		ids.head.dimensions = ids.head.first = htobe32(1);
+		ids.head.type = htobe32(INT8_OID);
+		ids.head.length = htobe32((uint32_t) rows);
+		params[1] = (char *) &ids;
+		lengths[1] = (int) (sizeof(ids.head) + (size_t) rows * sizeof(ids.list[0]));
+		PQclear(query(conn, "archive", 2, params, lengths));
 	}
 	return rows;
 }
@@ -64,15 +96,17 @@ int
 main(int argc, char **argv)
 {
 	PGconn *conn;
-	char lease[32] = "";
-	static char ids[1 << 20];
+	uint64_t lease = 0;
 	int64_t events = 0, wanted, start;
-	int usher, rows;
+	int usher, batch, rows;
 
 	if (argc != 6)
 		die("usage: consume usher|pgmq DATABASE NAME BATCH EVENTS");
 	usher = strcmp(argv[1], "usher") == 0;
 	wanted = atoll(argv[5]);
+	batch = atoi(argv[4]);
+	if (batch < 1 || batch > BATCH_MAX)
+		die("a batch has 1 to %d events", BATCH_MAX);
 	conn = open_connection(argv[2]);
 	if (usher)
 		prepare(conn, "poll",
@@ -85,8 +119,8 @@ main(int argc, char **argv)
 	start = now_ns();
 	do
 	{
-		rows = usher ? poll_usher(conn, argv[3], argv[4], lease)
-					 : read_and_archive(conn, argv[3], argv[4], ids, sizeof(ids));
+		rows = usher ? poll_usher(conn, argv[3], htobe32((uint32_t) batch), &lease)
+					 : read_and_archive(conn, argv[3], htobe32((uint32_t) batch));
 		events += rows;
 	} while (rows > 0 && events < wanted);
 	printf("events=%lld seconds=%.6f\n", (long long) events, (double) (now_ns() - start) / 1e9);

@@ -20,6 +20,7 @@
 #define SCAN_MAX 100000 /* events examined in one poll */
 #define BUSY_RETRY_MS \
 	20 /* nobody tells when a partition's lock goes that was not released with a lease */
+#define ROWS_BACK_MAX 256 /* a cursor that is further back in its table is written anew */
 #define SKIP_AT_LEAST 1000 /* an empty poll moves the cursors when it has examined so much */
 
 static int
@@ -75,6 +76,15 @@ usher_picks_index(UsherPicks *p)
 	}
 }
 
+/* Others need not wait for our commit, though we let go of the locks before: their cursors will have greater numbers. */
+static void
+move(const UsherSubscription *s, int n, const int *partitions, const int64 *positions)
+{
+	usher_unflushed_begin();
+	usher_subscription_cursors_set(s, n, partitions, positions);
+	usher_unflushed_end();
+}
+
 /* Lock a share of them, and look at their cursors again: now they stand still.  Returns how many were tried. */
 static int
 pick(UsherPicks *p, const int *free, int nfree, int share)
@@ -82,7 +92,7 @@ pick(UsherPicks *p, const int *free, int nfree, int share)
 	const UsherSubscription *s = p->subscription;
 	int *partitions = palloc(Min(share, nfree) * sizeof(int));
 	int64 *cursors = palloc(Min(share, nfree) * sizeof(int64));
-	int tried = 0, n = 0;
+	int tried = 0, n = 0, looked;
 
 	for (; tried < nfree && n < share; tried++)
 	{
@@ -93,7 +103,9 @@ pick(UsherPicks *p, const int *free, int nfree, int share)
 		else
 			usher_partition_unlock(s->id, free[tried]);
 	}
-	usher_subscription_cursors(s->id, n, partitions, cursors);
+	looked = usher_subscription_cursors(s->id, n, partitions, cursors);
+	if (looked > ROWS_BACK_MAX)
+		move(s, n, partitions, cursors);
 	p->n = n;
 	p->list = palloc(Max(n, 1) * sizeof(UsherPick));
 	for (int i = 0; i < n; i++)
@@ -303,10 +315,7 @@ take_lease(UsherPicks *p)
 	pfree(leased);
 }
 
-/*
- * Nothing was found: do not read the same again next time.  Others need not
- * wait for our commit: their cursors will have greater numbers.
- */
+/* Nothing was found: do not read the same again next time. */
 static void
 skip(UsherPicks *p)
 {
@@ -321,11 +330,7 @@ skip(UsherPicks *p)
 			positions[n++] = p->list[i].upto;
 		}
 	if (n > 0)
-	{
-		usher_unflushed_begin();
-		usher_subscription_cursors_set(p->subscription, n, partitions, positions);
-		usher_unflushed_end();
-	}
+		move(p->subscription, n, partitions, positions);
 	pfree(partitions);
 	pfree(positions);
 }

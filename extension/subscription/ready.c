@@ -36,28 +36,24 @@ visit(TupleTableSlot *slot, void *arg)
 	return !look->ready;
 }
 
-/* Every partition's cursor as it is now; the free ones become the list. */
+/* The free partitions and their cursors as they are now become the list.  (A seek makes all free.) */
 static void
 look_at_partitions(UsherPicks *p, UsherReady *ready)
 {
 	int n = p->subscription->partitions;
-	int *all = palloc(n * sizeof(int));
 	int *free = palloc(n * sizeof(int));
 	int64 *cursors = palloc(n * sizeof(int64));
 
-	for (int i = 0; i < n; i++)
-		all[i] = i;
 	p->n = usher_leases_free(p->subscription, usher_member_id(NULL), free, &ready->next_at);
-	usher_subscription_cursors(p->subscription->id, n, all, cursors);
-	for (int i = 0; i < n; i++)
-	{
-		if (cursors[i] < ready->cursors[i])
-			ready->scanned = 0; /* somebody has sought backwards */
-		ready->cursors[i] = cursors[i];
-	}
+	usher_subscription_cursors(p->subscription->id, p->n, free, cursors);
 	p->list = palloc0(n * sizeof(UsherPick));
 	for (int i = 0; i < p->n; i++)
-		p->list[i] = (UsherPick){.partition = free[i], .cursor = cursors[free[i]]};
+	{
+		if (cursors[i] < ready->cursors[free[i]])
+			ready->scanned = 0; /* somebody has sought backwards */
+		ready->cursors[free[i]] = cursors[i];
+		p->list[i] = (UsherPick){.partition = free[i], .cursor = cursors[i]};
+	}
 	usher_picks_index(p);
 	usher_parked_load(p->subscription, p->n, free, p->cursors, &p->parked);
 	usher_picks_limit(p);

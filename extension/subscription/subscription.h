@@ -72,16 +72,16 @@ extern int usher_delivery_series(TupleTableSlot *slot);
 enum
 {
 	USHER_CURSOR_SUBSCRIPTION_ID = 1,
-	USHER_CURSOR_PARTITION,
 	USHER_CURSOR_NUMBER,
-	USHER_CURSOR_POSITION,
-	USHER_CURSOR_NATTS = USHER_CURSOR_POSITION
+	USHER_CURSOR_PARTITIONS,
+	USHER_CURSOR_POSITIONS,
+	USHER_CURSOR_NATTS = USHER_CURSOR_POSITIONS
 };
 
 extern const char *const usher_cursor_tables[2];
 
 extern void usher_cursor_table_switch(UsherDb *db);
-extern void
+extern int
 usher_subscription_cursors(int32 subscription_id, int n, const int *partitions, int64 *positions);
 extern void usher_subscription_cursors_set(const UsherSubscription *subscription, int n,
 										   const int *partitions, const int64 *positions);

@@ -19,20 +19,28 @@ CREATE TABLE usher.subscriptions (
 COMMENT ON TABLE usher.subscriptions IS
 'Consumer groups of a tenant. Change them with usher.subscribe, unsubscribe, pause_subscription, resume_subscription, seek_subscription.';
 
--- Where the partitions of subscriptions are: the row with the greatest number counts. Rows are only inserted; the
+-- Where the partitions of subscriptions are: of each the row with the greatest number counts, and a row has those that moved
+-- together. Rows are only inserted; the
 -- housekeeping worker carries the newest ones over to the other table, and truncates the full one when that is full.
 CREATE TABLE usher.subscription_cursors_a (
     subscription_id integer NOT NULL,
-    partition       integer NOT NULL,
     number          bigint NOT NULL,
-    position        bigint NOT NULL
+    partitions      integer[] NOT NULL,
+    positions       bigint[] NOT NULL
 );
-CREATE INDEX subscription_cursors_a_index ON usher.subscription_cursors_a (subscription_id, partition, number);
+CREATE INDEX subscription_cursors_a_index ON usher.subscription_cursors_a (subscription_id, number);
 COMMENT ON TABLE usher.subscription_cursors_a IS
-'Cursors of subscriptions, of which the greatest number of both tables counts. Everything at or below position is acknowledged, but for parked keys.';
+'Cursors of partitions of subscriptions that moved together; for each partition the greatest number of both tables counts, see usher.subscription_cursors.';
 CREATE TABLE usher.subscription_cursors_b (LIKE usher.subscription_cursors_a);
-CREATE INDEX subscription_cursors_b_index ON usher.subscription_cursors_b (subscription_id, partition, number);
+CREATE INDEX subscription_cursors_b_index ON usher.subscription_cursors_b (subscription_id, number);
 COMMENT ON TABLE usher.subscription_cursors_b IS 'See usher.subscription_cursors_a.';
+CREATE VIEW usher.subscription_cursors WITH (security_invoker = true) AS
+    SELECT DISTINCT ON (c.subscription_id, p.partition) c.subscription_id, p.partition, c.number, p.position
+    FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) c
+    CROSS JOIN LATERAL unnest(c.partitions, c.positions) AS p (partition, position)
+    ORDER BY c.subscription_id, p.partition, c.number DESC;
+COMMENT ON VIEW usher.subscription_cursors IS
+'Where the partitions of subscriptions are: everything of a partition at or below position is acknowledged, but for parked keys. number: of the acknowledgement, greater for a later one.';
 
 CREATE TABLE usher.parked_keys (
     tenant_id       integer NOT NULL,

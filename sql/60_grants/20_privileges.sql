@@ -57,7 +57,7 @@ GRANT SELECT, INSERT ON usher.replays TO usher_admin;
 GRANT SELECT (sink_id, name), INSERT, UPDATE, DELETE ON usher.sink_secrets TO usher_admin;
 GRANT SELECT, INSERT ON usher.removal_requests TO usher_admin;
 GRANT SELECT ON usher.idempotency_keys TO usher_admin;
-GRANT SELECT ON usher.subscription_cursors_a, usher.subscription_cursors_b, usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
+GRANT SELECT ON usher.subscription_cursors, usher.subscription_cursors_a, usher.subscription_cursors_b, usher.log_removals, usher.stream_segments, usher.position_mark TO usher_admin;
 GRANT USAGE ON SEQUENCE usher.tenants_tenant_id_seq, usher.projections_projection_id_seq TO usher_admin;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA usher TO usher_admin;
 GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA usher TO usher_admin;

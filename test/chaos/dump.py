@@ -64,9 +64,7 @@ FINGERPRINTS = {
     "dead letters": "SELECT string_agg(d::text, '|' ORDER BY d::text) FROM usher.dead_letters AS d",
     "watches": 'SELECT string_agg(w::text, \'|\') FROM usher.watches AS w',
     "subscriptions": "SELECT string_agg(s::text, '|' ORDER BY s::text) FROM usher.subscriptions AS s",
-    "subscriptions' cursors": "SELECT string_agg(c::text, '|' ORDER BY c::text) FROM (SELECT DISTINCT ON (subscription_id, partition) *"
-                              " FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) AS b"
-                              " ORDER BY subscription_id, partition, number DESC) AS c",
+    "subscriptions' cursors": "SELECT string_agg(c::text, '|' ORDER BY c::text) FROM usher.subscription_cursors AS c",
     "parked keys": "SELECT string_agg(p::text, '|' ORDER BY p::text) FROM usher.parked_keys AS p",
     "extension": "SELECT extversion FROM pg_extension WHERE extname = 'pg_usher'",
 }

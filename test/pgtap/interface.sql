@@ -141,7 +141,7 @@ INSERT INTO settings VALUES
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
-    + (SELECT count(*)::int FROM settings) + 40);
+    + (SELECT count(*)::int FROM settings) + 41);
 
 SELECT CASE kind WHEN 'f' THEN has_function('usher', name, 'function usher.' || name || ' exists')
                  ELSE ok(EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'usher'::regnamespace AND p.proname = name AND p.prokind = 'p'),
@@ -203,6 +203,7 @@ SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.attty
           (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
            FROM pg_attribute a WHERE a.attrelid = 'usher.event'::regclass AND a.attnum > 0),
           'attributes of usher.delivery: the lease''s, then those of an event');
+SELECT has_view('usher', 'subscription_cursors', 'view usher.subscription_cursors exists');
 SELECT has_view('usher', 'subscription_status', 'view usher.subscription_status exists');
 SELECT columns_are('usher', 'subscription_status', ARRAY['subscription', 'paused', 'partition', 'position', 'lag_events', 'lag_seconds', 'lease', 'delivered_up_to', 'parked_keys', 'held_keys', 'blocked']);
 SELECT columns_are('usher', 'dead_letters', ARRAY['dead_letter_id', 'tenant_id', 'sink_id', 'subscription_id', 'position', 'type', 'topic', 'partition', 'key', 'envelope', 'error_code', 'error', 'attempts', 'first_failure', 'last_failure', 'replay_id']);

@@ -6,18 +6,26 @@ AS $$
 BEGIN
     IF full_table = 0 THEN
         INSERT INTO usher.subscription_cursors_b
-            SELECT n.* FROM (SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_a c
-                              JOIN usher.subscriptions s USING (subscription_id)
-                              ORDER BY c.subscription_id, c.partition, c.number DESC) n
+            SELECT n.subscription_id, n.number, array_agg(n.partition), array_agg(n.position)
+            FROM (SELECT DISTINCT ON (c.subscription_id, p.partition) c.subscription_id, c.number, p.partition, p.position
+                  FROM usher.subscription_cursors_a c
+                  CROSS JOIN LATERAL unnest(c.partitions, c.positions) AS p (partition, position)
+                  JOIN usher.subscriptions s USING (subscription_id)
+                  ORDER BY c.subscription_id, p.partition, c.number DESC) n
             WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_b o
-                              WHERE o.subscription_id = n.subscription_id AND o.partition = n.partition AND o.number >= n.number);
+                              WHERE o.subscription_id = n.subscription_id AND o.number >= n.number AND n.partition = ANY (o.partitions))
+            GROUP BY n.subscription_id, n.number;
     ELSE
         INSERT INTO usher.subscription_cursors_a
-            SELECT n.* FROM (SELECT DISTINCT ON (c.subscription_id, c.partition) c.* FROM usher.subscription_cursors_b c
-                              JOIN usher.subscriptions s USING (subscription_id)
-                              ORDER BY c.subscription_id, c.partition, c.number DESC) n
+            SELECT n.subscription_id, n.number, array_agg(n.partition), array_agg(n.position)
+            FROM (SELECT DISTINCT ON (c.subscription_id, p.partition) c.subscription_id, c.number, p.partition, p.position
+                  FROM usher.subscription_cursors_b c
+                  CROSS JOIN LATERAL unnest(c.partitions, c.positions) AS p (partition, position)
+                  JOIN usher.subscriptions s USING (subscription_id)
+                  ORDER BY c.subscription_id, p.partition, c.number DESC) n
             WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_a o
-                              WHERE o.subscription_id = n.subscription_id AND o.partition = n.partition AND o.number >= n.number);
+                              WHERE o.subscription_id = n.subscription_id AND o.number >= n.number AND n.partition = ANY (o.partitions))
+            GROUP BY n.subscription_id, n.number;
     END IF;
     RETURN true;
 END

@@ -8,10 +8,7 @@ AS $$
           UNION ALL
           SELECT usher.cursor_position(l.sink_id, l.lane) FROM usher.sink_lanes l
           UNION ALL
-          (SELECT DISTINCT ON (a.subscription_id, a.partition) a.position
-           FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) a
-           JOIN usher.subscriptions s USING (subscription_id)
-           ORDER BY a.subscription_id, a.partition, a.number DESC)
+          SELECT a.position FROM usher.subscription_cursors a JOIN usher.subscriptions s USING (subscription_id)
           UNION ALL
           SELECT p.position - 1 FROM usher.parked_keys p) c
 $$;

@@ -97,9 +97,7 @@ BEGIN
     SELECT count(*), min(format('partition %s of %s', p.partition, s.name)) INTO n, example
     FROM usher.subscriptions s
     CROSS JOIN LATERAL generate_series(0, s.partitions - 1) AS p (partition)
-    LEFT JOIN LATERAL (
-        SELECT c.position FROM (SELECT * FROM usher.subscription_cursors_a UNION ALL SELECT * FROM usher.subscription_cursors_b) c
-        WHERE c.subscription_id = s.subscription_id AND c.partition = p.partition ORDER BY c.number DESC LIMIT 1) c ON true
+    LEFT JOIN usher.subscription_cursors c ON c.subscription_id = s.subscription_id AND c.partition = p.partition
     WHERE c.position IS NULL OR c.position NOT BETWEEN 0 AND stable;
     RETURN QUERY SELECT 'every partition of a subscription has a cursor that is not ahead', n = 0,
         format('%s are not so%s', n, coalesce(', first ' || example, ''));
