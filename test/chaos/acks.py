@@ -109,9 +109,9 @@ def round_of(cluster, choice, leases, alone, kept):
     with contextlib.closing(cluster.connect()) as connection:
         cursor = connection.cursor()
         lease, positions = poll(cursor)
-        for _ in range(choice.randint(3, 8)):
+        for left in reversed(range(choice.randint(3, 8))):
             leases.append(lease)
-            if choice.random() < 0.4:
+            if left and choice.random() < 0.4:
                 cursor.execute("BEGIN")
                 cursor.execute("INSERT INTO done SELECT unnest(%s::bigint[])", (positions,))
                 cursor.execute("SELECT usher.ack('work', %s)", (lease,))
