@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "websocket.h"
+#include "websocket_deflate.h"
 
 #define UTF8_ACCEPT 0
 #define UTF8_REJECT UINT32_MAX
@@ -102,7 +103,11 @@ begin_frame(Websocket *ws)
 
 	ws->opcode = ws->head[0] & 15;
 	ws->final = (ws->head[0] & 0x80) != 0;
-	if ((ws->head[0] & 0x70) != 0 || (ws->head[1] & 0x80) == 0)
+	if ((ws->head[0] & 0x30) != 0 || (ws->head[1] & 0x80) == 0)
+		return 1002;
+	/* Only the first frame of a message says that it is compressed (RFC 7692, 6). */
+	if ((ws->head[0] & 0x40) != 0 &&
+		(!ws->deflate || control || ws->opcode == WEBSOCKET_CONTINUATION))
 		return 1002;
 	if (bytes > 0)
 	{
@@ -123,6 +128,7 @@ begin_frame(Websocket *ws)
 	else if (ws->opcode != WEBSOCKET_CONTINUATION)
 	{
 		ws->message_opcode = ws->opcode;
+		ws->compressed = (ws->head[0] & 0x40) != 0;
 		ws->utf8 = UTF8_ACCEPT;
 	}
 	if (!control && len > ws->message_max - ws->message.len)
@@ -157,7 +163,7 @@ take_payload(Websocket *ws, const char **data, size_t *len)
 		out = ws->message.data + ws->message.len;
 		unmask(ws, out, *data, take);
 		ws->message.len += take;
-		if (ws->message_opcode == WEBSOCKET_TEXT)
+		if (ws->message_opcode == WEBSOCKET_TEXT && !ws->compressed)
 		{
 			ws->utf8 = utf8_run(ws->utf8, out, take);
 			ok = ws->utf8 != UTF8_REJECT;
@@ -168,6 +174,23 @@ take_payload(Websocket *ws, const char **data, size_t *len)
 	*data += take;
 	*len -= take;
 	return ok;
+}
+
+/* 0, or a close code. */
+static uint16_t
+decompress(Websocket *ws)
+{
+	Slice payload = {ws->message.data ? ws->message.data : "", ws->message.len};
+	Text message = {0};
+	InflateResult result = inflate_message(payload, ws->message_max, &message);
+
+	text_free(&ws->message);
+	ws->message = message;
+	if (result != INFLATE_OK)
+		return result == INFLATE_TOO_LARGE ? 1009 : 1007;
+	if (ws->message_opcode == WEBSOCKET_TEXT)
+		ws->utf8 = utf8_run(UTF8_ACCEPT, message.data, message.len);
+	return 0;
 }
 
 /* The frame's payload is whole: a control frame, a message, or a fragment of one. */
@@ -184,6 +207,13 @@ end_frame(Websocket *ws, WebsocketOpcode *opcode, Slice *payload)
 	}
 	if (!ws->final)
 		return WEBSOCKET_MORE;
+	if (ws->compressed)
+	{
+		uint16_t code = decompress(ws);
+
+		if (code != 0)
+			return fail(ws, code);
+	}
 	if (ws->message_opcode == WEBSOCKET_TEXT && ws->utf8 != UTF8_ACCEPT)
 		return fail(ws, 1007);
 	*opcode = (WebsocketOpcode) ws->message_opcode;

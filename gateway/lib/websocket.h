@@ -3,7 +3,7 @@
  *	  The framing of WebSocket (RFC 6455), the server's side.
  *
  * Pure C.  Bytes go in as they come; messages and control frames come out one
- * by one.  The only memory is that of an unfinished message, and it is bounded.
+ * by one.  The only memory is that of an unfinished message, and it is bounded, also that of one which was compressed.
  * Whatever the RFC lets a server fail is failed, with the close code that it
  * names: unmasked or reserved frames, fragments in the wrong place, control
  * frames that are too long, text that is not UTF-8 (as soon as it cannot be any
@@ -48,6 +48,8 @@ typedef struct Websocket
 	uint8_t message_opcode; /* of the message that its fragments belong to; 0: none */
 	bool in_payload, final, delivered;
 	bool failed;
+	bool deflate; /* the handshake has agreed on permessage-deflate: set it behind websocket_begin() */
+	bool compressed; /* the message is */
 	unsigned char mask[4];
 	uint64_t left, offset; /* of the frame's payload */
 	uint32_t utf8; /* state of the text so far */
@@ -60,6 +62,8 @@ extern void websocket_end(Websocket *ws);
 /* Takes from *data, *len what it uses. */
 extern WebsocketResult websocket_next(Websocket *ws, const char **data, size_t *len, WebsocketOpcode *opcode,
 									  Slice *payload);
+
+#define WEBSOCKET_COMPRESSED 0x40 /* may be added to the opcode */
 
 /* A server's frame: final, unmasked.  Returns the length of its head, 2 to 10 bytes. */
 #define WEBSOCKET_HEAD_MAX 10

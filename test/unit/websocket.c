@@ -2,7 +2,7 @@
  * test/unit/websocket.c
  *	  Frames of RFC 6455: what is read and what is failed, at once and byte by byte.
  *
- * unit sources: -lcrypto
+ * unit sources: -lcrypto -lz
  */
 #include "websocket.h"
 
@@ -11,6 +11,7 @@
 #include <string.h>
 
 static int tests, failures;
+static bool deflate; /* permessage-deflate was agreed on */
 
 static void
 ok(bool passed, const char *what)
@@ -50,6 +51,7 @@ run(const char *data, size_t len, size_t step, size_t message_max, Text *out)
 	Websocket ws;
 
 	websocket_begin(&ws, message_max);
+	ws.deflate = deflate;
 	for (size_t at = 0; at < len; at += step)
 	{
 		size_t n = len - at < step ? len - at : step;
@@ -149,6 +151,47 @@ test_cases(void)
 	}
 }
 
+/* RFC 7692, 7.2.3, and what it forbids. */
+static const Case compressed[] = {
+	{"a compressed text", {{0xc1, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7}}, "T5 "},
+	{"one in fragments", {{0x41, "\xf2\x48\xcd", 3}, {0x80, "\xc9\xc9\x07\x00", 4}}, "T5 "},
+	{"one that is stored", {{0xc1, "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", 11}}, "T5 "},
+	{"one with a last block", {{0xc1, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", 8}}, "T5 "},
+	{"one of two blocks",
+	 {{0xc1, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", 13}},
+	 "T5 "},
+	{"an empty one", {{0xc1, "\x00", 1}}, "T0 "},
+	{"a plain one between", {{0x81, "Hello", -1}, {0xc1, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7}}, "T5 T5 "},
+	{"one that is binary", {{0xc2, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7}}, "B5 "},
+	{"nothing is taken over from the one before",
+	 {{0xc1, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7}, {0xc1, "\xf2\x00\x11\x00\x00", 5}},
+	 "T5 !1007"},
+	{"no deflate", {{0xc1, "\xff\xff\xff", 3}}, "!1007"},
+	{"half a block", {{0xc1, "\xf2\x48", 2}}, "!1007"},
+	{"no payload at all", {{0xc1, "", -1}}, "!1007"},
+	{"no UTF-8 in it", {{0xc1, "\x00\x01\x00\xfe\xff\xff\x00", 7}}, "!1007"},
+	{"a continuation that says it", {{0x41, "\xf2\x48", 2}, {0xc0, "\xcd", 1}}, "!1002"},
+	{"a ping that says it", {{0xc9, "a", -1}}, "!1002"},
+	{"another reserved bit", {{0xa1, "a", -1}}, "!1002"},
+};
+
+static void
+test_compressed(void)
+{
+	deflate = true;
+	for (size_t i = 0; i < sizeof(compressed) / sizeof(compressed[0]); i++)
+	{
+		Text frames = {0};
+
+		for (const Part *part = compressed[i].parts; part->payload; part++)
+			frame(&frames, part->first, part->payload,
+				  part->len < 0 ? strlen(part->payload) : (size_t) part->len);
+		expect_max(compressed[i].what, &frames, compressed[i].expected, 1000);
+		text_free(&frames);
+	}
+	deflate = false;
+}
+
 static void
 test_lengths(void)
 {
@@ -222,6 +265,7 @@ int
 main(void)
 {
 	test_cases();
+	test_compressed();
 	test_lengths();
 	test_server();
 	printf("1..%d\n", tests);
