@@ -41,6 +41,7 @@ typedef struct Config
 	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds,
 		drain_timeout_seconds;
 	int body_rate_min; /* bytes a second, beyond the first seconds: slow clients are ended */
+	int websocket_deflate_level; /* of permessage-deflate, 1 to 9; 0: it is not offered */
 	int gzip_bytes_min; /* smaller replies are not compressed; 0: none is */
 	double wait_seconds_max; /* of a long poll */
 	int waiters_max; /* parked requests */

@@ -105,25 +105,13 @@ linger_drained(Connection *c)
  * Writing
  */
 
-/*
- * Who does not read what was written is not read from until he has, so one reply waits in memory and not one
- * for each request that he sends.  The library does not read then, either, but would be woken for what there is.
- */
-static void
-wait_for_reader(Connection *c)
-{
-	if (c->full || !lws_partial_buffered(c->wsi))
-		return;
-	c->full = true;
-	connection_read(c, false);
-	lws_callback_on_writable(c->wsi);
-}
-
 bool
 connection_write_now(Connection *c, const char *data, size_t len)
 {
 	static Text padded; /* the library wants room in front of what it writes */
 
+	if (c->rest && !connection_hand_over_rest(c))
+		return false;
 	padded.len = 0;
 	text_reserve(&padded, LWS_PRE + len + 1);
 	memcpy(padded.data + LWS_PRE, data, len);
@@ -134,7 +122,8 @@ connection_write_now(Connection *c, const char *data, size_t len)
 	}
 	if (padded.size > 4 * 1024 * 1024)
 		text_free(&padded);
-	wait_for_reader(c);
+	if (lws_partial_buffered(c->wsi))
+		connection_wait_for_reader(c);
 	return true;
 }
 
@@ -422,6 +411,8 @@ writable(Connection *c)
 {
 	bool was_full = c->full;
 
+	if (!connection_write_rest(c))
+		return 0;
 	c->full = false;
 	c->choked = 0;
 	if (was_full)
@@ -480,6 +471,8 @@ closed(Connection *c)
 		limit_disconnect(&c->peer);
 	text_free(&c->in);
 	text_free(&c->body);
+	if (c->rest)
+		frame_release(c->rest);
 	if (c->state == STATE_STREAM)
 		c->ops->on_close(c->stream);
 	else if (request != NULL)

@@ -7,6 +7,7 @@
 
 #include <libwebsockets.h>
 
+#include "frame.h"
 #include "lib/http_framing.h"
 #include "limit.h"
 #include "listener.h"
@@ -51,6 +52,8 @@ struct Connection
 	Request *request;
 	const StreamOps *ops;
 	void *stream;
+	Frame *rest; /* STREAM: was begun, and the client has not read enough for its end */
+	size_t rest_at;
 };
 
 extern void connection_enter(Connection *c, ConnectionState state);
@@ -60,6 +63,12 @@ extern void connection_linger(Connection *c, double seconds);
 extern void connection_read(Connection *c, bool on);
 extern bool
 connection_write_now(Connection *c, const char *data, size_t len); /* false: it is ending */
+/* Goes on with what was begun; true: nothing is left of it. */
+extern bool connection_write_rest(Connection *c);
+/* The library takes it over, because something else is to be written behind it; false: the connection is ending. */
+extern bool connection_hand_over_rest(Connection *c);
+/* The client does not read what was written: nothing is read from it until it has. */
+extern void connection_wait_for_reader(Connection *c);
 extern void connection_request_ended(void); /* one less in flight */
 
 extern const size_t connection_size; /* of the library's data for each session */

@@ -2,560 +2,43 @@
  * gateway/fanout.c
  *	  The log, live, for many clients.
  *
- * The newest events stand in a ring as JSON, made once each.  When the tail of
- * the log moves, each client that can be written to gets what lies behind its
- * position, matched and written for it alone.
- *
- * Pages of the past are read four at a time, in turn.
+ * The newest events stand in a ring as JSON, made once each.  When the tail of the log moves, each new event is
+ * matched once for all; a frame is made once for each class that wants some, and written to its clients.  Those
+ * whom nothing concerns are not looked at: a client is current until a write to it would be queued.  Then it
+ * falls back, with a position of its own, and catches up in turns (fanout_turn.c).
  */
 #include <ev.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "db.h"
-#include "fanout.h"
+#include "fanout_block.h"
+#include "fanout_class.h"
 #include "fanout_ring.h"
-#include "handlers/handlers.h"
-#include "journal.h"
+#include "fanout_turn.h"
 #include "tail.h"
 #include "usherd.h"
 
-#define GATHER_EVENTS 512 /* of one frame */
-#define GATHER_BYTES  65536
-#define READERS       4
-#define PAGE_EVENTS   "500"
-#define PAGE_SCAN     "20000"
+#define FRAME_EVENTS  512
+#define FRAME_BYTES   65536
 #define RETRY_SECONDS 0.5
 
 static struct
 {
 	int64_t position; /* everything up to here was handed over by the tail */
 	bool known;
+	uint64_t seen; /* the ring's events in front of it were matched */
 	Client *clients;
+	Class *touched; /* in this round */
+	int ahead; /* clients with subscriptions that begin behind the end */
 	TailListener tail;
-	int reading;
-	Subscription *queue, **queue_end;
 	FanoutCounts counts;
 } fanout;
 
-static void pump(Client *client);
-static void ask(Subscription *subscription);
-
-/*
- * What a client gets
- */
-
-static bool
-client_wants(const Client *client, const Subscription *of, const RingEvent *event)
+FanoutCounts *
+fanout_counters(void)
 {
-	if (strcmp(client->identity->tenant, event->tenant) != 0)
-		return false;
-	if (of)
-		return filter_wants(&of->filter, &event->event);
-	for (const Subscription *s = client->subscriptions; s; s = s->next)
-		if (s->live && event->position > s->position && filter_wants(&s->filter, &event->event))
-			return true;
-	return false;
-}
-
-/*
- * Hands over what the ring has behind *position, in frames.  until: the position to stop at.
- * false: the client cannot take more now.
- */
-static bool
-send_ring(Client *client, Subscription *of, int64_t *position, int64_t until)
-{
-	static Slice events[GATHER_EVENTS];
-	uint64_t at = ring_find(*position), end = ring_end();
-
-	while (*position < until)
-	{
-		size_t bytes = 0;
-		int n = 0;
-
-		if (client->transport->choked(client))
-			return false;
-		while (at < end && ring_event(at)->position <= until && n < GATHER_EVENTS &&
-			   bytes < GATHER_BYTES)
-		{
-			const RingEvent *event = ring_event(at++);
-
-			*position = event->position;
-			if (!client_wants(client, of, event))
-				continue;
-			events[n++] = event->event.json;
-			bytes += event->event.json.len;
-		}
-		if (at == end || ring_event(at)->position > until)
-			*position = until;
-		if (n > 0)
-		{
-			fanout.counts.frames++;
-			fanout.counts.events += n;
-			client->transport->events(client, of, events, n, *position);
-			if (client->ended)
-				return false;
-		}
-	}
-	return true;
-}
-
-static void
-become_live(Subscription *s)
-{
-	s->live = true;
-	s->client->nlive++;
-	s->client->transport->caught_up(s->client, s);
-}
-
-/* A subscription in the past goes on: by the ring when that reaches back so far, else by a page. */
-static void
-go_on(Subscription *s)
-{
-	if (s->reading || s->live)
-		return;
-	if (s->position < ring_floor())
-	{
-		ask(s);
-		return;
-	}
-	if (s->position < s->client->position &&
-		!send_ring(s->client, s, &s->position, s->client->position))
-		return;
-	if (!s->client->ended)
-		become_live(s);
-}
-
-static void
-pump(Client *client)
-{
-	if (!fanout.known || client->ended)
-		return;
-	if (client->nlive == 0)
-	{
-		client->position = fanout.position; /* nobody wants what lies between */
-		fanout.counts.behind -= client->behind;
-		client->behind = false;
-	}
-	else if (client->position < ring_floor())
-	{
-		if (!client->behind)
-			fanout.counts.behind++;
-		client->behind = true;
-		client->lag.position = client->position;
-		ask(&client->lag);
-	}
-	else if (!client->lag.reading)
-	{
-		if (client->behind)
-			fanout.counts.behind--;
-		client->behind = false;
-		if (!send_ring(client, NULL, &client->position, fanout.position))
-			return;
-	}
-	for (Subscription *s = client->subscriptions, *next; s && !client->ended; s = next)
-	{
-		next = s->next;
-		go_on(s);
-	}
-}
-
-void
-fanout_writable(Client *client)
-{
-	pump(client);
-}
-
-/*
- * Pages of the past: all of the tenant's events, because what a subscription wants is decided here
- * (a pattern may be of the topic)
- */
-
-typedef struct Page
-{
-	Subscription *subscription;
-	Identity *identity; /* the call has its tenant; a newer token may come meanwhile */
-	char after[24];
-} Page;
-
-static const DbStatement page_statement = {
-	.name = "fanout_page",
-	.sql =
-		"SELECT next, position, stream, version, id, type, topic, key, data, metadata, recorded_at"
-		" FROM usher.gateway_read_log($1, $2, " PAGE_EVENTS ", NULL, " PAGE_SCAN ")",
-	.nparams = 2,
-};
-
-static void page_read(void *context, DbOutcome outcome, PGresult *result);
-
-static void
-submit(Subscription *s)
-{
-	Page *page = calloc(1, sizeof(Page));
-	const char *tenant = s->client->identity->tenant;
-	DbCall call = {
-		.statement = &page_statement, .done = page_read, .context = page, .tenant = tenant};
-
-	if (page == NULL)
-		abort();
-	page->subscription = s;
-	page->identity = identity_keep(s->client->identity);
-	s->client->pages++;
-	snprintf(page->after, sizeof(page->after), "%" PRId64, s->position);
-	call.values[0] = tenant;
-	call.values[1] = page->after;
-	fanout.reading++;
-	fanout.counts.pages++;
-	db_submit(LANE_READ, &call);
-}
-
-static void
-ask(Subscription *s)
-{
-	if (s->reading || s->client->transport->choked(s->client))
-		return;
-	s->reading = true;
-	if (fanout.reading < READERS)
-	{
-		submit(s);
-		return;
-	}
-	s->waiting = NULL;
-	*fanout.queue_end = s;
-	fanout.queue_end = &s->waiting;
-}
-
-static void
-next_reader(void)
-{
-	while (fanout.reading < READERS && fanout.queue)
-	{
-		Subscription *s = fanout.queue;
-
-		fanout.queue = s->waiting;
-		if (fanout.queue == NULL)
-			fanout.queue_end = &fanout.queue;
-		submit(s);
-	}
-}
-
-static Slice
-field(const PGresult *result, int row, int column)
-{
-	return (Slice){PQgetvalue(result, row, column), (size_t) PQgetlength(result, row, column)};
-}
-
-/* The events of a page that the subscription wants, up to the position where it becomes live. */
-static void
-send_page(Subscription *s, PGresult *result)
-{
-	Client *client = s->client;
-	bool lagging = s == &client->lag;
-	int rows = PQntuples(result), n = 0;
-	int64_t next = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-	int64_t until = lagging ? INT64_MAX : client->position;
-	Slice *events = malloc(sizeof(Slice) * (size_t) rows);
-	size_t *offsets = malloc(sizeof(size_t) * (size_t) (rows + 1));
-	Text json = {0};
-
-	if (events == NULL || offsets == NULL)
-		abort();
-	for (int row = 0; row < rows; row++)
-	{
-		FilterEvent event = {
-			field(result, row, 5), field(result, row, 6), field(result, row, 2), {NULL, 0}};
-		size_t before = json.len;
-		int64_t position = PQgetisnull(result, row, 1)
-							   ? INT64_MAX
-							   : strtoll(PQgetvalue(result, row, 1), NULL, 10);
-		bool wanted = false;
-
-		if (position > until || position == INT64_MAX)
-			continue;
-		event_json(&json, result, row);
-		event.json = (Slice){json.data + before, json.len - before};
-		if (!lagging)
-			wanted = filter_wants(&s->filter, &event);
-		for (Subscription *live = client->subscriptions; lagging && live && !wanted;
-			 live = live->next)
-			wanted = live->live && position > live->position && filter_wants(&live->filter, &event);
-		if (wanted)
-			offsets[n++] = before;
-		else
-			json.len = before;
-	}
-	offsets[n] = json.len;
-	for (int i = 0; i < n; i++)
-		events[i] = (Slice){json.data + offsets[i], offsets[i + 1] - offsets[i]};
-	s->position = next < until ? next : until;
-	if (lagging)
-		client->position = s->position;
-	if (n > 0)
-	{
-		fanout.counts.frames++;
-		fanout.counts.events += n;
-		client->transport->events(client, lagging ? NULL : s, events, n, s->position);
-	}
-	free(events);
-	free(offsets);
-	text_free(&json);
-}
-
-/* The oldest position that is left, from the error's detail; -1: it does not say. */
-static int64_t
-oldest_of(const PGresult *result)
-{
-	const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-
-	while (detail && *detail && (*detail < '0' || *detail > '9'))
-		detail++;
-	return detail && *detail ? strtoll(detail, NULL, 10) : -1;
-}
-
-static void
-page_gone(Subscription *s, PGresult *result)
-{
-	Client *client = s->client;
-	int64_t oldest = oldest_of(result);
-
-	fanout.counts.gone++;
-	if (s != &client->lag)
-	{
-		client->transport->gone(client, s, oldest);
-		return;
-	}
-	/* What has fallen behind too far has for each of its subscriptions. */
-	client->position = fanout.position; /* so what begins again behind the gap begins in the past */
-	for (Subscription *live = client->subscriptions, *next; live && !client->ended; live = next)
-	{
-		next = live->next;
-		if (live->live)
-			client->transport->gone(client, live, oldest);
-	}
-}
-
-static void
-page_read(void *context, DbOutcome outcome, PGresult *result)
-{
-	Page *page = context;
-	Subscription *s = page->subscription;
-	Client *client = s->client;
-	const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-	bool ended = s->ended;
-
-	identity_release(page->identity);
-	free(page);
-	fanout.reading--;
-	client->pages--;
-	s->reading = false;
-	if (ended)
-		subscription_end(s);
-	if (client->ended)
-		client_end(client);
-	else if (ended)
-		; /* nobody waits for it */
-	else if (outcome == DB_DONE)
-	{
-		send_page(s, result);
-		pump(client);
-	}
-	else if (sqlstate && strcmp(sqlstate, "US004") == 0)
-		page_gone(s, result);
-	/* else: the sweep asks again */
-	next_reader();
-}
-
-/*
- * Clients and subscriptions
- */
-
-void
-client_begin(Client *client)
-{
-	client->next = fanout.clients;
-	if (client->next)
-		client->next->previous = client;
-	fanout.clients = client;
-	client->lag.client = client;
-	client->position = fanout.position;
-	fanout.counts.clients++;
-}
-
-static void
-unqueue(Subscription *s)
-{
-	for (Subscription **at = &fanout.queue; *at; at = &(*at)->waiting)
-		if (*at == s)
-		{
-			*at = s->waiting;
-			s->reading = false;
-			break;
-		}
-	fanout.queue_end = &fanout.queue;
-	while (*fanout.queue_end)
-		fanout.queue_end = &(*fanout.queue_end)->waiting;
-}
-
-void
-subscription_end(Subscription *s)
-{
-	Client *client = s->client;
-
-	if (s->reading)
-		unqueue(s);
-	if (!s->ended)
-	{
-		for (Subscription **at = &client->subscriptions; *at; at = &(*at)->next)
-			if (*at == s)
-			{
-				*at = s->next;
-				break;
-			}
-		client->nsubscriptions--;
-		client->nlive -= s->live;
-		fanout.counts.subscriptions--;
-		s->ended = true;
-	}
-	if (!s->reading)
-		free(s);
-}
-
-/* A page that is on its way must find what it belongs to. */
-void
-client_end(Client *client)
-{
-	if (!client->ended)
-	{
-		client->ended = true;
-		if (client->previous)
-			client->previous->next = client->next;
-		else
-			fanout.clients = client->next;
-		if (client->next)
-			client->next->previous = client->previous;
-		fanout.counts.clients--;
-		fanout.counts.behind -= client->behind;
-	}
-	if (client->lag.reading)
-		unqueue(&client->lag);
-	for (Subscription *s = client->subscriptions; s; s = s->next)
-		if (s->reading)
-			unqueue(s);
-	if (client->pages > 0)
-		return;
-	while (client->subscriptions)
-		subscription_end(client->subscriptions);
-	identity_release(client->identity);
-	client->freed(client);
-}
-
-Subscription *
-subscription_make(Client *client, Slice id, const EventFilter *filter)
-{
-	EventFilter copy;
-	Subscription *s = filter_copy(filter, sizeof(Subscription), &copy);
-
-	s->filter = copy;
-	s->client = client;
-	snprintf(s->id, sizeof(s->id), "%.*s", (int) id.len, id.data);
-	s->next = client->subscriptions;
-	client->subscriptions = s;
-	client->nsubscriptions++;
-	fanout.counts.subscriptions++;
-	return s;
-}
-
-Subscription *
-subscription_find(Client *client, Slice id)
-{
-	for (Subscription *s = client->subscriptions; s; s = s->next)
-		if (slice_is(id, s->id))
-			return s;
-	return NULL;
-}
-
-bool
-subscription_is_past(const Subscription *s, int64_t after)
-{
-	return after >= 0 && after < s->client->position;
-}
-
-void
-subscription_start(Subscription *s, int64_t after)
-{
-	Client *client = s->client;
-
-	if (!subscription_is_past(s, after))
-	{
-		s->live = true;
-		client->nlive++;
-		s->position = after > client->position ? after : client->position;
-	}
-	else
-	{
-		s->position = after;
-		fanout.counts.resumed++;
-	}
-	pump(client);
-}
-
-/*
- * The tail
- */
-
-static void
-tail_events(TailListener *listener, const TailEvent *events, int n)
-{
-	(void) listener;
-	for (int i = 0; i < n; i++)
-		ring_push(&events[i]);
-}
-
-static void
-tail_moved(TailListener *listener, int64_t position, bool jumped)
-{
-	double began = ev_time();
-
-	(void) listener;
-	if (jumped)
-		ring_clear(position);
-	fanout.position = position;
-	fanout.known = true;
-	for (Client *client = fanout.clients, *next; client; client = next)
-	{
-		next = client->next;
-		pump(client);
-	}
-	fanout.counts.rounds++;
-	fanout.counts.seconds += ev_time() - began;
-}
-
-/* Whoever waits for a page that could not be read. */
-static void
-sweep(struct ev_loop *loop, ev_timer *timer, int events)
-{
-	(void) loop, (void) timer, (void) events;
-	for (Client *client = fanout.clients, *next; client; client = next)
-	{
-		next = client->next;
-		pump(client);
-	}
-}
-
-void
-fanout_start(void)
-{
-	static ev_timer timer;
-
-	fanout.queue_end = &fanout.queue;
-	fanout.tail = (TailListener){
-		.events = tail_events, .moved = tail_moved, .wants_events = true, .wants_content = true};
-	tail_listen(&fanout.tail);
-	ev_timer_init(&timer, sweep, RETRY_SECONDS, RETRY_SECONDS);
-	ev_timer_start(usherd_loop, &timer);
+	return &fanout.counts;
 }
 
 bool
@@ -570,9 +53,444 @@ fanout_position(void)
 	return fanout.position;
 }
 
+int64_t
+client_position(const Client *client)
+{
+	return client->current ? fanout.position : client->position;
+}
+
+/*
+ * Who is current, and in which class
+ */
+
+static void
+class_list_leave(Client *client)
+{
+	if (client->class == NULL)
+		return;
+	if (client->class_previous)
+		client->class_previous->class_next = client->class_next;
+	else
+		client->class->clients = client->class_next;
+	if (client->class_next)
+		client->class_next->class_previous = client->class_previous;
+}
+
+static void
+class_list_join(Client *client)
+{
+	if (client->class == NULL)
+		return;
+	client->class_previous = NULL;
+	client->class_next = client->class->clients;
+	if (client->class_next)
+		client->class_next->class_previous = client;
+	client->class->clients = client;
+}
+
+/* Its live subscriptions have changed. */
+static void
+reclass(Client *client)
+{
+	Want *wants[client->nsubscriptions + 1];
+	Class *old = client->class;
+	int n = 0;
+
+	for (const Subscription *s = client->subscriptions; s; s = s->next)
+		if (s->live && !s->ahead)
+			wants[n++] = s->want;
+	if (client->current)
+		class_list_leave(client);
+	client->class = class_use(client->transport, client->tenant, wants, n);
+	if (client->current)
+		class_list_join(client);
+	if (old)
+		class_leave(old);
+}
+
+/* Subscriptions that begin behind the end of the log take part once the client is there. */
+static void
+arrive(Client *client)
+{
+	bool arrived = false;
+
+	if (client->nahead == 0)
+		return;
+	for (Subscription *s = client->subscriptions; s; s = s->next)
+		if (s->ahead && s->position <= client_position(client))
+		{
+			s->ahead = false;
+			arrived = true;
+			if (--client->nahead == 0)
+				fanout.ahead--;
+		}
+	if (arrived)
+		reclass(client);
+}
+
+void
+client_becomes_current(Client *client)
+{
+	client->current = true;
+	fanout.counts.slow--;
+	class_list_join(client);
+	arrive(client);
+}
+
+void
+client_falls_back(Client *client, int64_t position)
+{
+	if (!client->current)
+		return;
+	client->current = false;
+	client->position = position;
+	fanout.counts.slow++;
+	class_list_leave(client);
+}
+
+void
+client_is_behind(Client *client, bool behind)
+{
+	if (client->behind != behind)
+		fanout.counts.behind += behind ? 1 : -1;
+	client->behind = behind;
+}
+
+void
+fanout_writable(Client *client)
+{
+	turn_queue(client);
+}
+
+/*
+ * Clients and subscriptions
+ */
+
+void
+client_begin(Client *client)
+{
+	client->next = fanout.clients;
+	if (client->next)
+		client->next->previous = client;
+	fanout.clients = client;
+	client->lag.client = client;
+	client->tenant = tenant_use(client->identity->tenant);
+	client->current = true;
+	fanout.counts.clients++;
+}
+
+void
+client_end(Client *client)
+{
+	while (client->subscriptions)
+		subscription_end(client->subscriptions);
+	if (client->previous)
+		client->previous->next = client->next;
+	else
+		fanout.clients = client->next;
+	if (client->next)
+		client->next->previous = client->previous;
+	turn_leave(client);
+	block_forget(&client->lag);
+	client_is_behind(client, false);
+	fanout.counts.slow -= !client->current;
+	fanout.counts.clients--;
+	tenant_leave(client->tenant);
+	identity_release(client->identity);
+	client->freed(client);
+}
+
+Subscription *
+subscription_make(Client *client, Slice id, const EventFilter *filter)
+{
+	Subscription *s = calloc(1, sizeof(Subscription));
+
+	if (s == NULL)
+		abort();
+	s->client = client;
+	s->want = want_use(client->tenant, filter);
+	snprintf(s->id, sizeof(s->id), "%.*s", (int) id.len, id.data);
+	s->next = client->subscriptions;
+	client->subscriptions = s;
+	client->nsubscriptions++;
+	fanout.counts.subscriptions++;
+	return s;
+}
+
+void
+subscription_end(Subscription *s)
+{
+	Client *client = s->client;
+	Subscription **at = &client->subscriptions;
+
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	client->nsubscriptions--;
+	client->nlive -= s->live;
+	fanout.counts.subscriptions--;
+	if (s->ahead && --client->nahead == 0)
+		fanout.ahead--;
+	block_forget(s);
+	if (s->live && !s->ahead)
+		reclass(client);
+	want_leave(s->want);
+	free(s);
+	if (client->nlive == 0 && !client->current)
+		turn_queue(client); /* it has missed nothing */
+}
+
+const EventFilter *
+subscription_filter(const Subscription *s)
+{
+	return &s->want->interest.filter;
+}
+
+Subscription *
+subscription_find(Client *client, Slice id)
+{
+	for (Subscription *s = client->subscriptions; s; s = s->next)
+		if (slice_is(id, s->id))
+			return s;
+	return NULL;
+}
+
+bool
+subscription_is_past(const Subscription *s, int64_t after)
+{
+	return after >= 0 && after < client_position(s->client);
+}
+
+void
+subscription_becomes_live(Subscription *s)
+{
+	s->live = true;
+	s->client->nlive++;
+	reclass(s->client);
+}
+
+void
+subscription_start(Subscription *s, int64_t after)
+{
+	Client *client = s->client;
+
+	if (subscription_is_past(s, after))
+	{
+		s->position = after;
+		fanout.counts.resumed++;
+		turn_queue(client);
+		return;
+	}
+	s->position = after;
+	if (after > client_position(client))
+	{
+		s->live = s->ahead = true;
+		client->nlive++;
+		if (client->nahead++ == 0)
+			fanout.ahead++;
+	}
+	else
+		subscription_becomes_live(s);
+}
+
+/*
+ * A round: what the tail has brought
+ */
+
+static void
+touch(Class *class, uint64_t number)
+{
+	if (class->nevents == class->size)
+	{
+		class->size = class->size ? class->size * 2 : 4;
+		class->events = realloc(class->events, sizeof(uint64_t) * (size_t) class->size);
+		if (class->events == NULL)
+			abort();
+	}
+	if (class->nevents == 0)
+	{
+		class->touched = fanout.touched;
+		fanout.touched = class;
+	}
+	class->events[class->nevents++] = number;
+}
+
+/* The frame of some of the class's events, from *at on; position: what it brings its clients to. */
+static Frame *
+next_frame(const Class *class, int *at, int64_t *position)
+{
+	static Slice events[FRAME_EVENTS];
+	size_t bytes = 0;
+	Frame *frame;
+	int n = 0;
+
+	*position = fanout.position;
+	while (*at < class->nevents && n < FRAME_EVENTS && bytes < FRAME_BYTES)
+	{
+		const RingEvent *event = ring_event(class->events[(*at)++]);
+
+		events[n++] = event->event.json;
+		bytes += event->event.json.len;
+		*position = event->position;
+	}
+	if (*at == class->nevents)
+		*position = fanout.position;
+	fanout.counts.made++;
+	frame = class->transport->frame(NULL, events, n, *position);
+	frame->events = n;
+	return frame;
+}
+
+/* Everybody who can be written to gets everything; the others fall back to where they are. */
+static void
+hand_over(Class *class, int64_t before)
+{
+	const Transport *transport = class->transport;
+	int at = 0;
+
+	while (at < class->nevents && class->clients)
+	{
+		int64_t position;
+		Frame *frame = next_frame(class, &at, &position);
+
+		for (Client *client = class->clients, *next; client; client = next)
+		{
+			next = client->class_next;
+			if (transport->choked(client))
+			{
+				client_falls_back(client, before);
+				continue;
+			}
+			transport->send(client, frame);
+			fanout.counts.frames++;
+			fanout.counts.events += frame->events;
+		}
+		frame_release(frame);
+		before = position;
+	}
+	class->nevents = 0;
+	if (class->size > FRAME_EVENTS)
+	{
+		free(class->events);
+		class->events = NULL;
+		class->size = 0;
+	}
+}
+
+/* They are current, and have nothing of what lies behind this position. */
+static void
+all_fall_back(int64_t position, bool only_ahead)
+{
+	for (Client *client = fanout.clients; client; client = client->next)
+		if (client->current && (!only_ahead || client->nahead > 0))
+		{
+			client_falls_back(client, position);
+			turn_queue(client);
+		}
+}
+
+static void
+tail_events(TailListener *listener, const TailEvent *events, int n)
+{
+	(void) listener;
+	for (int i = 0; i < n; i++)
+		ring_push(&events[i]);
+}
+
+static void
+tail_moved(TailListener *listener, int64_t position, bool jumped)
+{
+	double began = ev_time();
+	int64_t before = fanout.position;
+
+	(void) listener;
+	if (jumped)
+		ring_clear(position);
+	if (!fanout.known)
+		before = position;
+	fanout.known = true;
+	if (jumped || ring_floor() > before)
+		all_fall_back(before, false);
+	else if (fanout.ahead > 0)
+		all_fall_back(before, true);
+	fanout.position = position;
+	if (!jumped && ring_floor() <= before)
+		for (uint64_t number = fanout.seen; number < ring_end(); number++)
+			class_match(ring_event(number)->tenant, &ring_event(number)->event, touch, number);
+	fanout.seen = ring_end();
+	while (fanout.touched)
+	{
+		Class *class = fanout.touched;
+
+		fanout.touched = class->touched;
+		hand_over(class, before);
+	}
+	fanout.counts.rounds++;
+	fanout.counts.seconds += ev_time() - began;
+}
+
+/*
+ * Blocks of the past
+ */
+
+static void
+block_came(Subscription *s)
+{
+	turn_queue(s->client);
+}
+
+/* What has fallen behind too far has for each of its subscriptions. */
+static void
+block_gone(Subscription *s, int64_t oldest)
+{
+	Client *client = s->client;
+
+	fanout.counts.gone++;
+	if (s != &client->lag)
+	{
+		client->transport->gone(client, s, oldest);
+		return;
+	}
+	client_is_behind(client, false);
+	client_becomes_current(client); /* so what begins again behind the gap begins in the past */
+	for (Subscription *live = client->subscriptions, *next; live; live = next)
+	{
+		next = live->next;
+		if (live->live)
+			client->transport->gone(client, live, oldest);
+	}
+}
+
+static const BlockCalls block_calls = {block_came, block_gone};
+
+/* Pages that could not be read, and whoever waits for them. */
+static void
+sweep(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void) loop, (void) timer, (void) events;
+	block_sweep();
+}
+
+void
+fanout_start(void)
+{
+	static ev_timer timer;
+
+	class_start();
+	turn_start();
+	block_start(&block_calls);
+	fanout.tail = (TailListener){
+		.events = tail_events, .moved = tail_moved, .wants_events = true, .wants_content = true};
+	tail_listen(&fanout.tail);
+	ev_timer_init(&timer, sweep, RETRY_SECONDS, RETRY_SECONDS);
+	ev_timer_start(usherd_loop, &timer);
+}
+
 FanoutCounts
 fanout_counts(void)
 {
 	fanout.counts.memory_bytes = ring_bytes();
+	fanout.counts.classes = class_count();
+	fanout.counts.pages = block_pages();
 	return fanout.counts;
 }

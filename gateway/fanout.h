@@ -5,7 +5,8 @@
  * A Client is a position and what it wants; nothing is queued for it.  Who can
  * be written to gets everything behind its position at once, from the newest
  * events in memory or, when it has fallen behind them, from the database.  The
- * transport (WebSocket, server-sent events) makes frames of what it is given.
+ * transport (WebSocket, server-sent events) makes frames of what it is given; one
+ * frame is for all clients that want the same.
  *
  *		subscription: PAST ── reads the log up to the client's position ──► LIVE
  *
@@ -18,32 +19,41 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "frame.h"
 #include "identity.h"
 #include "lib/event_filter.h"
 
 typedef struct Client Client;
 typedef struct Subscription Subscription;
+typedef struct Want Want; /* fanout_class.h */
+typedef struct Class Class;
+typedef struct Tenant Tenant;
+typedef struct Block Block; /* fanout_block.h */
 
 struct Subscription
 {
 	Subscription *next;
 	Client *client;
-	char id[65];
-	EventFilter filter;
+	Want *want;
+	int64_t position; /* of the past: everything up to here was handed over, or was not wanted */
+	Block *block; /* has what comes next */
+	Subscription *wait_previous, *wait_next; /* for a block */
 	bool live;
-	bool reading; /* a page of the past is asked for */
-	bool ended; /* while that page is on its way */
-	int64_t position; /* everything up to here was handed over, or was not wanted */
-	Subscription *waiting; /* in the readers' queue */
+	bool ahead; /* live, and begins behind the end of the log */
+	bool waits;
+	char id[65];
 };
 
 typedef struct Transport
 {
-	bool (*choked)(
-		Client *
-			client); /* would a write be queued? then want_write() was called, and fanout_writable() comes */
-	/* Some events, JSON each, up to position; of: the subscription whose past they are, or NULL for live ones. */
-	void (*events)(Client *client, Subscription *of, const Slice *events, int n, int64_t position);
+	/* Would a write be queued?  Then want_write() was called, and fanout_writable() comes. */
+	bool (*choked)(Client *client);
+	/*
+	 * A frame of some events, JSON each, up to position, for all clients of one class; of: the subscription
+	 * whose past they are (then for all whose subscriptions have this name and filter), or NULL for live ones.
+	 */
+	Frame *(*frame)(const Subscription *of, const Slice *events, int n, int64_t position);
+	void (*send)(Client *client, Frame *frame);
 	void (*caught_up)(Client *client, Subscription *of);
 	/* Something that it could have wanted was removed behind its position. The subscription has ended. */
 	void (*gone)(Client *client, Subscription *of, int64_t oldest);
@@ -55,12 +65,16 @@ struct Client
 	const Transport *transport;
 	Identity *identity;
 	Subscription *subscriptions;
-	int nsubscriptions, nlive;
-	int64_t position; /* everything live up to here was handed over */
+	Tenant *tenant;
+	Class *class; /* what its live subscriptions want; NULL: nothing */
+	Client *class_previous, *class_next; /* of those that are current */
+	Client *turn_previous, *turn_next;
+	int64_t
+		position; /* everything live up to here was handed over; for those that are not current */
+	int nsubscriptions, nlive, nahead;
+	bool current; /* has everything up to the fan-out's position */
 	bool behind; /* further than the events in memory go */
-	bool reading;
-	int pages; /* on their way, also for subscriptions that have ended */
-	bool ended; /* while a page is on its way: freed when the last has come */
+	bool queued; /* waits for its turn */
 	void (*freed)(Client *client);
 	Subscription lag; /* stands for all live subscriptions while the client is behind */
 };
@@ -71,7 +85,9 @@ extern int64_t fanout_position(void);
 
 /* The transport sets transport, identity and freed. */
 extern void client_begin(Client *client);
-extern void client_end(Client *client); /* freed() is called, now or when a page has come */
+extern void client_end(Client *client); /* freed() is called */
+extern int64_t
+client_position(const Client *client); /* everything live up to here was handed over */
 
 /*
  * The filter is copied.  after: -1 from now on; else a position: then its past begins to come when
@@ -82,15 +98,20 @@ extern void subscription_start(Subscription *subscription, int64_t after);
 extern bool
 subscription_is_past(const Subscription *subscription, int64_t after); /* then caught_up() comes */
 extern Subscription *subscription_find(Client *client, Slice id);
+extern const EventFilter *subscription_filter(const Subscription *subscription);
 extern void subscription_end(Subscription *subscription);
 
 extern void fanout_writable(Client *client);
 
 typedef struct FanoutCounts
 {
-	int clients, subscriptions, behind;
-	int64_t events, frames, pages, gone,
-		resumed; /* resumed: subscriptions that began in the past */
+	int clients, subscriptions, classes;
+	int slow; /* clients that have not everything */
+	int behind; /* of these, further than the events in memory go */
+	int64_t events, frames; /* that were sent */
+	int64_t made; /* frames that were made for them */
+	int64_t pages, gone;
+	int64_t resumed; /* subscriptions that began in the past */
 	int64_t rounds; /* of handing over what the tail has brought */
 	double seconds; /* that they took */
 	int64_t memory_bytes;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "frame.h"
 #include "request.h"
 
 struct ev_loop;
@@ -50,6 +51,11 @@ extern void connection_take(Connection *connection, const StreamOps *ops, void *
 extern void connection_feed(Connection *connection);
 extern bool
 connection_write(Connection *connection, const char *data, size_t len); /* false: it is ending */
+/*
+ * The same of a frame that others write, too: what the socket does not take now is kept as a user of the frame.
+ * Call it only when the connection is not choked; then at most one frame waits.
+ */
+extern void connection_send(Connection *connection, Frame *frame);
 extern bool connection_choked(Connection *connection); /* would a write be queued? */
 extern void connection_want_write(Connection *connection);
 extern void connection_end(Connection *connection); /* behind what was written */

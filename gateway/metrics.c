@@ -209,6 +209,10 @@ add_live(Text *out)
 	one(out, "usherd_live_clients", "gauge", "WebSockets and streams of server-sent events.",
 		c.clients);
 	one(out, "usherd_live_subscriptions", "gauge", "Their subscriptions.", c.subscriptions);
+	one(out, "usherd_live_classes", "gauge",
+		"Sets of subscriptions that clients have; those of one share what is written.", c.classes);
+	one(out, "usherd_live_clients_slow", "gauge",
+		"Clients that have not everything, because their sockets take no more.", c.slow);
 	one(out, "usherd_live_clients_behind", "gauge",
 		"Slow ones, that read the log from the database until they have caught up.", c.behind);
 	one(out, "usherd_live_lag_events", "gauge",
@@ -219,6 +223,8 @@ add_live(Text *out)
 	one(out, "usherd_live_events_total", "counter", "Events that were sent.", (double) c.events);
 	one(out, "usherd_live_frames_total", "counter", "Writes that they were sent in.",
 		(double) c.frames);
+	one(out, "usherd_live_frames_made_total", "counter",
+		"Frames that were made for them; one is for all clients of a class.", (double) c.made);
 	one(out, "usherd_live_resumed_total", "counter", "Subscriptions that began in the past.",
 		(double) c.resumed);
 	one(out, "usherd_live_gone_total", "counter",

@@ -5,8 +5,10 @@
  * From connection_take() on the bytes are the stream's, until it ends the
  * connection or its on_close() was called.
  */
+#include <errno.h>
 #include <ev.h>
 #include <libwebsockets.h>
+#include <sys/socket.h>
 
 #include "connection.h"
 #include "listener.h"
@@ -41,10 +43,115 @@ connection_write(Connection *c, const char *data, size_t len)
 	return c->state == STATE_STREAM && connection_write_now(c, data, len);
 }
 
+/*
+ * Frames
+ *
+ * They go to the socket directly, because the library would copy what the socket does not take, for each
+ * connection; we keep the frame, which is one for all. With TLS it is the library's business.
+ */
+
+/*
+ * So one frame waits in memory and not one for each request that the client sends.  The library does not read
+ * while it has something to write, either, but would be woken for what there is.
+ */
+void
+connection_wait_for_reader(Connection *c)
+{
+	if (!c->full)
+	{
+		c->full = true;
+		connection_read(c, false);
+	}
+	lws_callback_on_writable(c->wsi);
+}
+
+static void
+keep_rest(Connection *c, Frame *frame, size_t at)
+{
+	if (c->rest == NULL)
+		c->rest = frame_keep(frame);
+	c->rest_at = at;
+	c->choked = ev_now(usherd_loop);
+	connection_wait_for_reader(c);
+}
+
+static void
+drop_rest(Connection *c)
+{
+	Frame *rest = c->rest;
+
+	c->rest = NULL;
+	if (rest)
+		frame_release(rest);
+}
+
+/* As much as the socket takes; true: all. */
+static bool
+write_frame(Connection *c, Frame *frame, size_t at)
+{
+	ssize_t written = send(lws_get_socket_fd(c->wsi), frame->data + at, frame->len - at,
+						   MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (written < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+	{
+		drop_rest(c);
+		connection_kill(c);
+		return false;
+	}
+	if (written > 0)
+		at += (size_t) written;
+	if (at < frame->len)
+	{
+		if (c->rest == NULL || at > c->rest_at)
+			keep_rest(c, frame, at);
+		else
+			lws_callback_on_writable(c->wsi);
+		return false;
+	}
+	return true;
+}
+
+void
+connection_send(Connection *c, Frame *frame)
+{
+	if (c->state != STATE_STREAM || c->killed)
+		return;
+	if (lws_is_ssl(c->wsi) || c->rest || lws_partial_buffered(c->wsi))
+		connection_write_now(c, frame->data, frame->len);
+	else
+		write_frame(c, frame, 0);
+}
+
+bool
+connection_write_rest(Connection *c)
+{
+	if (c->rest == NULL)
+		return true;
+	if (c->killed || !write_frame(c, c->rest, c->rest_at))
+		return false;
+	drop_rest(c);
+	return true;
+}
+
+bool
+connection_hand_over_rest(Connection *c)
+{
+	Frame *rest = c->rest;
+	bool ok;
+
+	c->rest = NULL;
+	ok = connection_write_now(c, rest->data + c->rest_at, rest->len - c->rest_at);
+	frame_release(rest);
+	return ok;
+}
+
+/* Of a plain socket that took all it was given it is only known when it is given more. */
 bool
 connection_choked(Connection *c)
 {
-	if (!lws_send_pipe_choked(c->wsi))
+	if (c->rest)
+		return true;
+	if (lws_is_ssl(c->wsi) ? !lws_send_pipe_choked(c->wsi) : !lws_partial_buffered(c->wsi))
 		c->choked = 0;
 	else if (c->choked == 0)
 		c->choked = ev_now(usherd_loop);

@@ -60,14 +60,17 @@ position_of(Slice event)
 	return strtoll(event.data + strlen("{\"position\":"), NULL, 10);
 }
 
-static void
-sse_events(Client *client, Subscription *of, const Slice *events, int n, int64_t position)
+static Frame *
+sse_frame(const Subscription *of, const Slice *events, int n, int64_t position)
 {
-	static Text text;
+	Text text = {0};
+	size_t bytes = 64;
 	int64_t last = 0;
 
 	(void) of;
-	text.len = 0;
+	for (int i = 0; i < n; i++)
+		bytes += events[i].len + 40;
+	text_reserve(&text, bytes);
 	for (int i = 0; i < n; i++)
 	{
 		last = position_of(events[i]);
@@ -77,7 +80,16 @@ sse_events(Client *client, Subscription *of, const Slice *events, int n, int64_t
 	}
 	if (position > last)
 		text_printf(&text, "id: %" PRId64 "\n\n", position);
-	sse_write((Sse *) client, &text);
+	return frame_of(&text, 0);
+}
+
+static void
+sse_send(Client *client, Frame *frame)
+{
+	Sse *sse = (Sse *) client;
+
+	sse->written = ev_now(usherd_loop);
+	connection_send(sse->connection, frame);
 }
 
 static void
@@ -103,12 +115,12 @@ sse_gone(Client *client, Subscription *of, int64_t oldest)
 				oldest - 1, oldest);
 	sse_write(sse, &text);
 	text_free(&text);
-	again = subscription_make(client, (Slice){"", 0}, &of->filter);
+	again = subscription_make(client, (Slice){"", 0}, subscription_filter(of));
 	subscription_end(of);
 	subscription_start(again, oldest - 1);
 }
 
-static const Transport transport = {sse_choked, sse_events, sse_caught_up, sse_gone};
+static const Transport transport = {sse_choked, sse_frame, sse_send, sse_caught_up, sse_gone};
 
 static void
 sse_freed(Client *client)
@@ -175,7 +187,7 @@ live_second(LiveStream *live, double now)
 	if (now - sse->written < HEARTBEAT_SECONDS || connection_choked(sse->connection))
 		return;
 	text_printf(&text, "id: %" PRId64 "\n\n",
-				s == NULL || s->live ? sse->client.position : s->position);
+				s == NULL || s->live ? client_position(&sse->client) : s->position);
 	sse_write(sse, &text);
 	text_free(&text);
 }

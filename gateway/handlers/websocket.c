@@ -15,6 +15,7 @@
 
 #include "../config.h"
 #include "../lib/websocket.h"
+#include "../lib/websocket_deflate.h"
 #include "../live.h"
 #include "../router.h"
 #include "../usherd.h"
@@ -27,6 +28,7 @@
 #define AUTH_SECONDS     10
 #define EXPIRING_SECONDS 60
 #define POSITION_SECONDS 15
+#define DEFLATE_BYTES    128 /* smaller messages are not compressed */
 
 static Socket *
 socket_of(LiveStream *live)
@@ -102,15 +104,16 @@ socket_choked(Client *client)
 	return true;
 }
 
-static void
-socket_events(Client *client, Subscription *of, const Slice *events, int n, int64_t position)
+static Text
+events_message(const Subscription *of, const Slice *events, int n, int64_t position)
 {
 	Text text = {0};
-	size_t bytes = 128;
+	size_t bytes = WEBSOCKET_HEAD_MAX + 512;
 
 	for (int i = 0; i < n; i++)
 		bytes += events[i].len + 1;
 	text_reserve(&text, bytes);
+	text.len = WEBSOCKET_HEAD_MAX; /* of which it takes the end */
 	text_puts(&text, "{\"op\":\"events\"");
 	if (of)
 		socket_add_sub(&text, of);
@@ -122,7 +125,52 @@ socket_events(Client *client, Subscription *of, const Slice *events, int n, int6
 		text_add(&text, events[i].data, events[i].len);
 	}
 	text_puts(&text, "]}");
-	socket_send_text((Socket *) client, &text);
+	return text;
+}
+
+static Frame *
+with_head(Text *text, WebsocketOpcode opcode)
+{
+	char head[WEBSOCKET_HEAD_MAX];
+	size_t len = websocket_head(head, opcode, text->len - WEBSOCKET_HEAD_MAX);
+
+	memcpy(text->data + WEBSOCKET_HEAD_MAX - len, head, len);
+	return frame_of(text, WEBSOCKET_HEAD_MAX - len);
+}
+
+static Frame *
+socket_frame(const Subscription *of, const Slice *events, int n, int64_t position)
+{
+	Text text = events_message(of, events, n, position);
+
+	return with_head(&text, WEBSOCKET_TEXT);
+}
+
+/* Compressed once for all sockets of a class; none of them has a context of its own. */
+static Frame *
+socket_frame_deflated(const Subscription *of, const Slice *events, int n, int64_t position)
+{
+	Text text = events_message(of, events, n, position), small = {0};
+	Slice message = {text.data + WEBSOCKET_HEAD_MAX, text.len - WEBSOCKET_HEAD_MAX};
+
+	if (message.len < DEFLATE_BYTES || config.websocket_deflate_level == 0)
+		return with_head(&text, WEBSOCKET_TEXT);
+	text_reserve(&small, WEBSOCKET_HEAD_MAX);
+	small.len = WEBSOCKET_HEAD_MAX;
+	deflate_message(message, config.websocket_deflate_level, &small);
+	text_free(&text);
+	return with_head(&small, WEBSOCKET_TEXT | WEBSOCKET_COMPRESSED);
+}
+
+static void
+socket_send_frame(Client *client, Frame *frame)
+{
+	Socket *socket = (Socket *) client;
+
+	if (socket->connection == NULL)
+		return;
+	socket->written = ev_now(usherd_loop);
+	connection_send(socket->connection, frame);
 }
 
 static void
@@ -148,7 +196,11 @@ socket_gone(Client *client, Subscription *of, int64_t oldest)
 	subscription_end(of);
 }
 
-static const Transport transport = {socket_choked, socket_events, socket_caught_up, socket_gone};
+static const Transport transport = {socket_choked, socket_frame, socket_send_frame,
+									socket_caught_up, socket_gone};
+
+static const Transport deflated_transport = {socket_choked, socket_frame_deflated, socket_send_frame,
+											 socket_caught_up, socket_gone};
 
 /*
  * The end of a socket
@@ -273,10 +325,11 @@ live_second(LiveStream *live, double now)
 	const Identity *who = socket->client.identity;
 	char text[96];
 
+	if (socket->pinged > 0 && connection_choked(socket->connection))
+		socket->pinged = now; /* it may not have read the ping yet */
 	if (!socket->authorised && now - socket->since > AUTH_SECONDS)
 		socket_close(socket, 4401, "no token came");
-	else if (socket->pinged > 0 && now - socket->pinged > PONG_SECONDS &&
-			 !connection_choked(socket->connection)) /* else it has not read the ping */
+	else if (socket->pinged > 0 && now - socket->pinged > PONG_SECONDS)
 		socket_close(socket, 4408, "no pong came");
 	else if (socket->authorised && who->expires_at > 0 && now > (double) who->expires_at)
 		socket_close(socket, 4401, "the token has expired");
@@ -299,7 +352,7 @@ live_second(LiveStream *live, double now)
 			!connection_choked(socket->connection))
 		{
 			snprintf(text, sizeof(text), "{\"op\":\"position\",\"position\":%" PRId64 "}",
-					 socket->client.position);
+					 client_position(&socket->client));
 			socket_send(socket, WEBSOCKET_TEXT, text, strlen(text));
 		}
 	}
@@ -310,7 +363,7 @@ live_second(LiveStream *live, double now)
  */
 
 static void
-begin(Request *request, const char *accept, bool subprotocol)
+begin(Request *request, const char *accept, bool subprotocol, bool deflate)
 {
 	Socket *socket = calloc(1, sizeof(Socket));
 	Connection *connection = request->connection;
@@ -321,15 +374,17 @@ begin(Request *request, const char *accept, bool subprotocol)
 	socket->connection = connection;
 	socket->since = socket->last_ping = socket->written = socket->budget_at = ev_now(usherd_loop);
 	socket->budget = MESSAGES_BURST;
-	socket->client.transport = &transport;
+	socket->client.transport = deflate ? &deflated_transport : &transport;
 	socket->client.freed = socket_freed;
 	socket->client.identity = identity_keep(request->identity);
 	socket->live = (LiveStream){.identity = live_identity, .second = live_second, .end = live_stop};
 	websocket_begin(&socket->ws, MESSAGE_MAX);
+	socket->ws.deflate = deflate;
 	text_printf(&head,
 				"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-				"Sec-WebSocket-Accept: %s\r\n%sRequest-Id: %s\r\n\r\n",
+				"Sec-WebSocket-Accept: %s\r\n%s%sRequest-Id: %s\r\n\r\n",
 				accept, subprotocol ? "Sec-WebSocket-Protocol: usher.v1\r\n" : "",
+				deflate ? "Sec-WebSocket-Extensions: " DEFLATE_RESPONSE "\r\n" : "",
 				request->request_id);
 	live_begin(&socket->live);
 	connection_take(connection, &stream_ops, socket, head.data, head.len);
@@ -369,5 +424,7 @@ handle_websocket(Request *request)
 	else if (request->connection == NULL)
 		reply(request, 200, NULL, "", 0);
 	else
-		begin(request, accept, offered.data != NULL);
+		begin(request, accept, offered.data != NULL,
+			  config.websocket_deflate_level > 0 &&
+				  deflate_is_offered(request_header(request, "sec-websocket-extensions")));
 }

@@ -94,7 +94,7 @@ checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char 
 	for (Subscription *s = socket->client.subscriptions, *next; s; s = next)
 	{
 		next = s->next;
-		if (!live_allowed(&s->filter, identity))
+		if (!live_allowed(subscription_filter(s), identity))
 			end_subscription(socket, s, "forbidden");
 	}
 }
@@ -178,7 +178,7 @@ confirm(Socket *socket, int64_t ref, Subscription *s, int64_t after)
 		text_printf(&text, ",\"ref\":%" PRId64, ref);
 	socket_add_sub(&text, s);
 	text_printf(&text, ",\"position\":%" PRId64 ",\"live\":%s}",
-				after < 0 ? socket->client.position : after,
+				after < 0 ? client_position(&socket->client) : after,
 				subscription_is_past(s, after) ? "false" : "true");
 	socket_send_text(socket, &text);
 	subscription_start(s, after);

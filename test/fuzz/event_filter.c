@@ -1,10 +1,11 @@
 /*
  * test/fuzz/event_filter.c
- *	  Any patterns and members over any event: read within their bounds, the same of a copy, and each
- *	  part of a filter only takes away.
+ *	  Any patterns and members over any event: read within their bounds, the same of a copy and of an index,
+ *	  and each part of a filter only takes away.
  */
 #include "fuzz.h"
 #include "event_filter.h"
+#include "interest_index.h"
 
 const char *const usher_fuzz_words[] = {"{\"type\":\"a.b\",\"data\":{\"n\":1}}",
 										"{\"data.n\":1}",
@@ -20,6 +21,31 @@ const char *const usher_fuzz_words[] = {"{\"type\":\"a.b\",\"data\":{\"n\":1}}",
 										"a*",
 										"**.c",
 										NULL};
+
+static void
+found_one(void *context, Interest *interest)
+{
+	(void) interest;
+	++*(int *) context;
+}
+
+/* What an index of it says. */
+static bool
+index_wants(const EventFilter *filter, const FilterEvent *event)
+{
+	InterestIndex *index = index_make((SipKey){1, 2});
+	Interest interest;
+	int found = 0;
+
+	interest_begin(&interest, filter);
+	index_add(index, &interest);
+	index_match(index, event, found_one, &found);
+	index_remove(index, &interest);
+	interest_end(&interest);
+	index_free(index);
+	must(found <= 1);
+	return found == 1;
+}
 
 /* One that was checked; memory of exactly its size, for free(). */
 static char *
@@ -60,6 +86,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		wanted = filter_wants(&filter, &event);
 		memory = filter_copy(&filter, 7, &copy);
 		must(filter_wants(&copy, &event) == wanted);
+		must(index_wants(&filter, &event) == wanted);
 		wider = copy;
 		wider.members.kind = JSON_NONE;
 		must(!wanted || filter_wants(&wider, &event));

@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "chaos"))
 
 import gateway_lib      # noqa: E402
 import lib      # noqa: E402
+import usherd       # noqa: E402
 from lib import ensure      # noqa: E402
 
 import websockets       # noqa: E402
@@ -346,6 +347,33 @@ class Realtime(gateway_lib.Api):
             async with self.live(subprotocols=["mqtt"]):
                 raise lib.Failure("a subprotocol that nobody speaks")
 
+    async def compression(self):
+        """permessage-deflate is off; with a level it is taken, both ways, and a socket without it is served beside."""
+        async with self.live() as live:
+            ensure(not live.socket.extensions, "taken though it is off")
+        deflating = usherd.Usherd(self.cluster, name="deflating", websocket_deflate_level=6).start()
+        try:
+            token, text = deflating.token(), "x" * 5000
+            async with Live(deflating, token) as one, Live(deflating, token) as other, Live(deflating, token, compression=None) as plain:
+                agreed = one.socket.extensions[0]
+                ensure((agreed.name, agreed.remote_no_context_takeover, agreed.local_no_context_takeover) == ("permessage-deflate", True, True), "%r" % agreed)
+                ensure(not plain.socket.extensions, "nobody has asked for it")
+                for live in (one, other, plain):
+                    await live.subscribe(types=["squeezed.*"], filter={"data.text": text})
+                for n in range(10):
+                    self.append("squeezed.%d" % n, data={"text": text, "n": n})
+                for live in (one, other, plain):
+                    ensure([event["data"] for event in await live.events(10)] == [{"text": text, "n": n} for n in range(10)], "other events")
+                await one.subscribe("past", types=["squeezed.*"], after=one.welcome["position"])
+                ensure(len(await one.events(10, "past")) == 10, "the past")
+            async with Live(deflating, token) as live:
+                await live.socket.send('{"op":"ping","token":"%s"}' % ("x" * 30000000))
+                got = (await live.closed())[0]
+                ensure(got == 1009, "%d for 30 MB in 30 kB" % got)
+            deflating.ensure_alive()
+        finally:
+            deflating.destroy()
+
     async def drain(self):
         """Whoever is there is told that usherd stops, and when to come back."""
         async with self.live() as live, self.sse() as sse:
@@ -485,7 +513,7 @@ def main():
     def rule(name):
         return name, lambda: asyncio.run(getattr(realtime, name)())
     rules = [rule(name) for name in ("subscriptions", "wanted", "catching_up", "gone", "tokens", "renewal", "revocation", "scopes", "user",
-                                     "tenants", "origins", "limits", "control", "counted", "sent_events")]
+                                     "tenants", "origins", "limits", "control", "compression", "counted", "sent_events")]
     rules += [("vectors", realtime.vectors)]
     rules += [("node over " + transport, lambda transport=transport: realtime.node(transport)) for transport in ("websocket", "sse")]
     lib.main(rules + [("page", realtime.page), rule("drain"), ("usherd lives", realtime.daemon.ensure_alive)], 120)
