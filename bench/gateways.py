@@ -1,6 +1,7 @@
 # bench/gateways.py
 # The servers of bench/gateway: usherd, PostgREST, and a fastify server of ours; and wrk, which asks them.
 import atexit
+import base64
 import json
 import os
 import re
@@ -159,6 +160,32 @@ class Fastify(Server):
 
     def read(self):
         return request('GET', f'/v1/streams/{STREAM}/events?max=10')
+
+
+class Fanout(Server):
+    """A peer of bench/realtime: sends events to WebSockets; they come to it by a port of its own. environment: what starts it."""
+
+    def __init__(self, cluster, name, argv, key):
+        self.name = name
+        self.port, self.feed = lib.free_port(), lib.free_port()
+        self.argv, self.environment = argv, {'NODE_ENV': 'production', 'PORT': str(self.port), 'FEED_PORT': str(self.feed),
+                                             'KEY': base64.urlsafe_b64encode(key).decode().rstrip('=')}
+        self.spawn(cluster, argv, **self.environment)
+        self.wait('/')
+
+    def restart(self, cluster):
+        self.stop()
+        self.spawn(cluster, self.argv, **self.environment)
+        self.wait('/')
+
+
+def go_fanout(cluster, key):
+    return Fanout(cluster, 'gorilla_websocket', [script('foreign', 'go', str(lib.BENCH / 'src' / 'go_fanout'))], key)
+
+
+def ws_fanout(cluster, key):
+    directory = script('foreign', 'npm', str(lib.BENCH / 'src' / 'ws_fanout'))
+    return Fanout(cluster, 'node_ws', ['node', directory + '/server.js'], key)
 
 
 class Answer(lib.Rate):

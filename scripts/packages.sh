@@ -22,6 +22,8 @@ packages_venv="python3-venv"
 # When node, or npm, is missing.
 packages_node="nodejs"
 packages_npm="nodejs npm"
+# When go is missing.
+packages_go="golang-go"
 
 packages_missing() {
 	local package

@@ -9,6 +9,8 @@
  * sessions for SECONDS and takes the time from the answer to each commit (and from its request) to each receipt. `burst` appends TIMES
  * events, each when everybody has the one before, and takes the time from the answer to the commit to the last receipt;
  * and the anonymous memory of the server with this PID before the first connection and after the first event.
+ *
+ * DATABASE may be feed:PORT, for servers that get their events as lines of JSON there.
  */
 #include "bench.h"
 
@@ -202,33 +204,68 @@ wait_receipts(int64_t wanted)
 	}
 }
 
-static void
-append(PGconn *conn, int event, int session)
+/* Events of this process come from a database, or, to the peers, by a connection. */
+typedef struct Producer
 {
-	char data[64], stream[32];
+	PGconn *database;
+	int feed;
+} Producer;
+
+static void
+append(const Producer *producer, int event, int session)
+{
+	char data[64], stream[32], line[256];
 	const char *params[2] = {stream, data};
+	int len;
 
 	snprintf(data, sizeof(data), "{\"show\": 7, \"mark\": \"E%08d\"}", event);
 	snprintf(stream, sizeof(stream), "bench-%d", session);
+	len = snprintf(line, sizeof(line),
+				   "{\"position\":%d,\"stream\":\"%s\",\"version\":%d,\"id\":\"01900000-0000-7000-8000-%012d\","
+				   "\"type\":\"bench.flow\",\"data\":%s,\"metadata\":{},\"recorded_at\":\"2026-01-01T00:00:00.000000Z\"}\n",
+				   event + 1, stream, event + 1, event, data);
 	run.sent[event] = now_ns();
-	expect(conn, PQexecPrepared(conn, "append", 2, params, NULL, NULL, 0), PGRES_TUPLES_OK);
+	if (producer->database == NULL && send(producer->feed, line, (size_t) len, MSG_NOSIGNAL) != len)
+		die("the feed does not take an event: %s", strerror(errno));
+	if (producer->database)
+		expect(producer->database, PQexecPrepared(conn, "append", 2, params, NULL, NULL, 0), PGRES_TUPLES_OK);
 	run.committed[event] = now_ns();
 }
 
-static PGconn *
-producer_connection(void)
+static Producer
+producer_begin(void)
 {
-	PGconn *conn = open_connection(run.database);
+	Producer producer = {NULL, -1};
+	struct sockaddr_in to = {.sin_family = AF_INET};
 
-	prepare(conn, "append", "SELECT usher.append($1, 'bench.flow', $2::jsonb)");
-	return conn;
+	if (strncmp(run.database, "feed:", 5) != 0)
+	{
+		producer.database = open_connection(run.database);
+		prepare(producer.database, "append", "SELECT usher.append($1, 'bench.flow', $2::jsonb)");
+		return producer;
+	}
+	to.sin_port = htons((uint16_t) atoi(run.database + 5));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	producer.feed = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (producer.feed < 0 || connect(producer.feed, (struct sockaddr *) &to, sizeof(to)) != 0)
+		die("no feed: %s", strerror(errno));
+	return producer;
+}
+
+static void
+producer_end(const Producer *producer)
+{
+	if (producer->database)
+		PQfinish(producer->database);
+	else
+		close(producer->feed);
 }
 
 static void *
 produce(void *argument)
 {
 	int session = (int) (intptr_t) argument;
-	PGconn *conn = producer_connection();
+	Producer producer = producer_begin();
 
 	for (int event = session; event < run.nevents; event += SESSIONS)
 	{
@@ -236,9 +273,9 @@ produce(void *argument)
 
 		if (pause > 0)
 			nanosleep(&(struct timespec){pause / 1000000000, pause % 1000000000}, NULL);
-		append(conn, event, session);
+		append(&producer, event, session);
 	}
-	PQfinish(conn);
+	producer_end(&producer);
 	return NULL;
 }
 
@@ -328,13 +365,13 @@ cpu_seconds(const char *pid)
 static void
 burst(const char *pid, double before)
 {
-	PGconn *conn = producer_connection();
+	Producer producer = producer_begin();
 	int64_t *times = malloc(sizeof(int64_t) * (size_t) run.nevents);
 	double after = 0, cpu = cpu_seconds(pid);
 
 	for (int event = 0; event < run.nevents; event++)
 	{
-		append(conn, event, 0);
+		append(&producer, event, 0);
 		wait_receipts((int64_t) (event + 1) * run.nconns);
 		times[event] = run.receipts[run.nreceipts - 1].at - run.committed[event];
 		if (event == 0)
@@ -347,7 +384,7 @@ burst(const char *pid, double before)
 		   percentile_ms(times, run.nevents, 1), (after - before) / run.nconns,
 		   (cpu_seconds(pid) - cpu) / run.nevents * 1000);
 	free(times);
-	PQfinish(conn);
+	producer_end(&producer);
 }
 
 int
