@@ -63,7 +63,6 @@ const Setting config_settings[] = {
 	TEXT(error_log, "-", RELOAD),
 	INTEGER(events_per_request_max, "1000", 1, 100000, RELOAD),
 	INTEGER(gzip_bytes_min, "1024", 0, 1000000000, RELOAD),
-	INTEGER(websocket_deflate_level, "0", 0, 9, RELOAD),
 	BYTES(header_bytes_max, "16kB", KB, MB, RELOAD),
 	SECONDS(header_timeout_seconds, "10s", 0.1, 3600, RELOAD),
 	SECONDS(idle_timeout_seconds, "75s", 0.1, 86400, RELOAD),
@@ -95,6 +94,7 @@ const Setting config_settings[] = {
 	TEXT(trusted_proxies, "", RELOAD),
 	SECONDS(wait_seconds_max, "55s", 0, 3600, RELOAD),
 	INTEGER(waiters_max, "10000", 0, 1000000, RELOAD),
+	INTEGER(websocket_deflate_level, "0", 0, 9, RELOAD),
 	INTEGER(write_connections, "2", 1, 16, 0),
 	SECONDS(write_timeout_seconds, "5s", 0.01, 3600, 0),
 };
