@@ -21,7 +21,7 @@ import tokens       # noqa: E402
 
 DATA = json.loads(lib.DATA)
 STREAM = 'order-@@@@@@'                 # gateway.lua puts a number of six digits there
-LIMITS = 'general=60000000/1000000 key=60000000/1000000'        # evaluated, and never reached
+LIMITS = 'general=60000000/1000000 key=60000000/1000000 reserve=60000000/1000000'        # evaluated, and never reached
 
 
 def script(*argv, **environment):
@@ -84,18 +84,18 @@ class Usherd(Server):
 
     name = 'usherd'
 
-    def __init__(self, cluster, database):
+    def __init__(self, cluster, database, **settings):
         program = os.environ.get('USHERD') or lib.bin_directory() / 'usherd'
         self.port, self.admin_port, self.key = lib.free_port(), lib.free_port(), secrets.token_bytes(32)
         (cluster.dir / 'keys.json').touch(mode=0o600)
         (cluster.dir / 'keys.json').write_text(tokens.keys(self.key))
         cluster.run('postgres', 'CREATE ROLE usherd LOGIN IN ROLE usher_gateway')
-        (cluster.dir / 'usherd.conf').write_text('\n'.join([
-            f'listen = 127.0.0.1:{self.port}', f'listen_admin = 127.0.0.1:{self.admin_port}',
-            f'database = host={cluster.dir} port={cluster.port} user=usherd dbname={database}',
-            f"jwt_keys = {cluster.dir / 'keys.json'}", f'jwt_issuer = {tokens.ISSUER}', f'jwt_audience = {tokens.AUDIENCE}',
-            f'rate_limits = {LIMITS}', 'connections_max = 15000', 'connections_per_address_max = 15000',
-            'idle_timeout_seconds = 3600', 'access_log =', 'error_log = -', '']))
+        self.settings = {
+            'listen': f'127.0.0.1:{self.port}', 'listen_admin': f'127.0.0.1:{self.admin_port}',
+            'database': f'host={cluster.dir} port={cluster.port} user=usherd dbname={database}',
+            'jwt_keys': cluster.dir / 'keys.json', 'jwt_issuer': tokens.ISSUER, 'jwt_audience': tokens.AUDIENCE,
+            'rate_limits': LIMITS, 'connections_max': 15000, 'connections_per_address_max': 15000,
+            'idle_timeout_seconds': 3600, 'access_log': '', 'error_log': '-', **settings}
         self.command = [program, '-c', cluster.dir / 'usherd.conf']
         self.restart(cluster)
 
@@ -103,6 +103,7 @@ class Usherd(Server):
         """Also the first start."""
         if hasattr(self, 'process'):
             self.stop()
+        (cluster.dir / 'usherd.conf').write_text(''.join(f'{name} = {value}\n' for name, value in self.settings.items()))
         self.spawn(cluster, self.command)
         self.wait('/readyz', port=self.admin_port)
 
