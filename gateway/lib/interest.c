@@ -30,78 +30,95 @@ number_of(JsonValue value)
 	return strtod(text, NULL);
 }
 
+static bool
+has_escapes(JsonValue string)
+{
+	return memchr(string.text.data, '\\', string.text.len) != NULL;
+}
+
 WantedValue
-interest_value(Arena *arena, JsonValue value)
+interest_value(JsonValue value, Text *room)
 {
 	WantedValue wanted = {.kind = value.kind};
 
 	if (value.kind == JSON_NUMBER)
 		wanted.number = number_of(value);
-	else if (value.kind == JSON_STRING && memchr(value.text.data, '\\', value.text.len) == NULL)
+	else if (value.kind == JSON_STRING && !has_escapes(value))
 		wanted.text = (Slice){value.text.data + 1, value.text.len - 2};
 	else if (value.kind == JSON_STRING)
 	{
-		char *text = arena_alloc(arena, value.text.len);
-
-		wanted.text = (Slice){text, json_unescape(value, text)};
+		text_reserve(room, value.text.len);
+		wanted.text = (Slice){room->data + room->len, 0};
+		wanted.text.len = json_unescape(value, room->data + room->len);
+		room->len += wanted.text.len;
 	}
 	return wanted;
 }
 
-static WantedMember
-wanted_member(Arena *arena, JsonValue path, JsonValue value)
+/* How many values all members have. */
+static int64_t
+values_of(JsonValue members)
 {
-	WantedMember member = {.nvalues = 1};
-	char *text = arena_alloc(arena, path.text.len);
-	JsonWalk walk;
+	JsonWalk walk = json_walk(members);
+	JsonValue path, value;
+	int64_t n = 0;
+
+	while (json_next(&walk, &path, &value))
+		n += value.kind == JSON_ARRAY ? json_count(value) : 1;
+	return n;
+}
+
+/* The values go to *at, and their texts into the room, which has space for all. */
+static WantedMember
+wanted_member(JsonValue path, JsonValue value, WantedValue **at, Text *room)
+{
+	WantedMember member = {.path = interest_value(path, room).text, .values = *at};
+	JsonWalk walk = json_walk(value);
 	JsonValue element;
 
-	member.path = (Slice){text, json_unescape(path, text)};
-	if (value.kind == JSON_ARRAY)
-		member.nvalues = (int) json_count(value);
-	member.values = arena_zalloc(arena, sizeof(WantedValue) * (size_t) (member.nvalues + 1));
 	if (value.kind != JSON_ARRAY)
-	{
-		member.values[0] = interest_value(arena, value);
-		return member;
-	}
-	walk = json_walk(value);
-	for (int i = 0; i < member.nvalues && json_next(&walk, NULL, &element); i++)
-		member.values[i] = interest_value(arena, element);
+		*(*at)++ = interest_value(value, room);
+	while (value.kind == JSON_ARRAY && json_next(&walk, NULL, &element))
+		*(*at)++ = interest_value(element, room);
+	member.nvalues = (int) (*at - member.values);
 	return member;
 }
 
-static const Slice *
-copy_patterns(Arena *arena, const Slice *patterns, int n)
+/* Members, their values, and the texts of those that had escapes: one piece of memory. */
+static void
+read_members(Interest *interest)
 {
-	Slice *copies = arena_alloc(arena, sizeof(Slice) * (size_t) (n + 1));
+	JsonValue members = interest->filter.members, path, value;
+	JsonWalk walk = json_walk(members);
+	size_t n = (size_t) json_count(members), values = (size_t) values_of(members);
+	size_t fixed = n * sizeof(WantedMember) + values * sizeof(WantedValue);
+	size_t texts = has_escapes(members) ? members.text.len : 0;
+	WantedValue *at;
+	Text room = {0};
 
-	for (int i = 0; i < n; i++)
-		copies[i] = arena_slice(arena, patterns[i]);
-	return copies;
+	interest->members = malloc(fixed + texts + 1);
+	if (interest->members == NULL)
+		abort();
+	at = (WantedValue *) (interest->members + n);
+	room = (Text){(char *) interest->members + fixed, 0, texts + 1};
+	while (json_next(&walk, &path, &value))
+		interest->members[interest->nmembers++] = wanted_member(path, value, &at, &room);
 }
 
 void
 interest_begin(Interest *interest, const EventFilter *filter)
 {
-	JsonWalk walk;
-	JsonValue path, value;
-
 	memset(interest, 0, sizeof(*interest));
-	interest->filter = *filter;
-	interest->filter.types = copy_patterns(&interest->arena, filter->types, filter->ntypes);
-	interest->filter.streams = copy_patterns(&interest->arena, filter->streams, filter->nstreams);
-	if (filter->members.kind == JSON_OBJECT)
-		interest->filter.members.text = arena_slice(&interest->arena, filter->members.text);
-	walk = json_walk(interest->filter.members);
-	while (interest->nmembers < FILTER_MEMBERS_MAX && json_next(&walk, &path, &value))
-		interest->members[interest->nmembers++] = wanted_member(&interest->arena, path, value);
+	interest->copied = filter_copy(filter, 0, &interest->filter);
+	if (interest->filter.members.kind == JSON_OBJECT)
+		read_members(interest);
 }
 
 void
 interest_end(Interest *interest)
 {
-	arena_free(&interest->arena);
+	free(interest->copied);
+	free(interest->members);
 }
 
 static bool
@@ -116,9 +133,12 @@ any_matches(const Slice *patterns, int n, Slice name)
 static bool
 has_value(const WantedMember *member, JsonValue value)
 {
-	Arena arena = {0};
-	WantedValue have = interest_value(&arena, value);
+	static Text room;
+	WantedValue have;
 	bool found = false;
+
+	room.len = 0;
+	have = interest_value(value, &room);
 
 	for (int i = 0; i < member->nvalues && !found; i++)
 	{
@@ -130,7 +150,6 @@ has_value(const WantedMember *member, JsonValue value)
 				 (wanted->text.len == have.text.len &&
 				  memcmp(wanted->text.data, have.text.data, have.text.len) == 0));
 	}
-	arena_free(&arena);
 	return found;
 }
 

@@ -535,17 +535,16 @@ ask(InterestIndex *index, const List *list)
 static Slice
 path_key(InterestIndex *index, Path *path)
 {
-	Arena arena = {0};
+	static Text room;
 	WantedValue value;
 
 	if (path->read == index->event)
 		return path->key;
 	path->read = index->event;
-	value = interest_value(&arena, document_at(&index->document, (Slice){path->path, path->len}));
+	value = interest_value(document_at(&index->document, (Slice){path->path, path->len}), &room);
 	path->key = (Slice){NULL, 0};
 	if (value.kind != JSON_NONE && value.kind != JSON_ARRAY && value.kind != JSON_OBJECT)
 		path->key = value_key(&path->text, value.kind, value.text, value.number);
-	arena_free(&arena);
 	return path->key;
 }
 

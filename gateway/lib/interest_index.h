@@ -33,9 +33,10 @@ typedef struct InterestIndex InterestIndex;
 typedef struct Interest
 {
 	EventFilter filter; /* a copy */
-	WantedMember members[FILTER_MEMBERS_MAX];
+	WantedMember *members;
 	int nmembers;
-	Arena arena; /* of both */
+	void *
+		copied; /* what the filter points to; there may be as many as clients, so both are of the size that they need */
 	int by_member; /* it is found by the values of this one; -1: by its patterns alone */
 	bool by_stream;
 	uint64_t found; /* the last event that it was asked for */
@@ -47,8 +48,8 @@ extern void interest_end(Interest *interest);
 extern bool
 interest_wants(const Interest *interest, const FilterEvent *event, EventDocument *document);
 
-/* What a value is, whatever its text; a string's is in the arena when it had escapes. */
-extern WantedValue interest_value(Arena *arena, JsonValue value);
+/* What a value is, whatever its text; a string's is in the room when it had escapes. */
+extern WantedValue interest_value(JsonValue value, Text *room);
 
 extern InterestIndex *index_make(SipKey key);
 extern void index_free(InterestIndex *index); /* it must be empty */
