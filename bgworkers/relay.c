@@ -229,6 +229,8 @@ how_long_to_sleep(Relay *r)
 		return CONNECT_POLL_MS;
 	if (!r->full && (relay_batch_to_send(r) || relay_may_read(r)))
 		return 0;
+	if (!r->full && relay_gather_ms(r) > 0)
+		return relay_gather_ms(r);
 	if (r->in_flight > 0 && r->sink->fd < 0)
 		return POLL_MS;
 	if (r->acked_position > r->cursor_written)

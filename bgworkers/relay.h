@@ -123,6 +123,7 @@ typedef struct Relay
 	dlist_head batches; /* in the order of the log, oldest first */
 	int nbatches;
 	int in_flight; /* messages handed over and not done */
+	int64 commit_begun_ms; /* the last commit() */
 	int64 read_position; /* the log has been read into batches up to here */
 	int64 stable; /* as of the last read */
 	int64 acked_position; /* acknowledged up to here */
@@ -196,6 +197,7 @@ extern void relay_batch_append(Relay *relay, RelayBatch *batch);
 extern void relay_batch_remove(Relay *relay, RelayBatch *batch);
 extern RelayBatch *relay_batch_to_send(Relay *relay);
 extern bool relay_may_read(const Relay *relay);
+extern int64 relay_gather_ms(const Relay *relay);
 extern bool relay_more_to_read(const Relay *relay);
 extern void relay_close_sink(Relay *relay);
 extern void relay_block(Relay *relay, const char *code, const char *text);

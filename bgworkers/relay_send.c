@@ -251,9 +251,26 @@ relay_batch_to_send(Relay *r)
 	return NULL;
 }
 
+/*
+ * How long to wait for more events before the next batch begins: a transaction
+ * costs a broker far more than an event.  A full batch, and a replay, waits for
+ * nothing.
+ */
+int64
+relay_gather_ms(const Relay *r)
+{
+	if (r->sink == NULL || r->ops->commit == NULL || r->sink->commit_interval_ms == 0 ||
+		r->replay_id != 0 || !relay_more_to_read(r) ||
+		usher_stable_position_of(r->db) - r->read_position >= r->config->batch_events)
+		return 0;
+	return Max(0, r->commit_begun_ms + r->sink->commit_interval_ms - relay_now_ms());
+}
+
 bool
 relay_may_read(const Relay *r)
 {
+	if (relay_gather_ms(r) > 0)
+		return false;
 	if (r->nbatches > 0 && dlist_tail_element(RelayBatch, node, &((Relay *) r)->batches)->stops)
 		return false;
 	return r->nbatches < BATCHES_MAX && r->in_flight < r->config->in_flight &&
@@ -335,6 +352,7 @@ commit_batch(Relay *r, RelayBatch *batch)
 
 	if (batch->b.count == 0 || batch->b.pending == 0)
 		return true;
+	r->commit_begun_ms = relay_now_ms();
 	if (!dlist_has_next(&r->batches, &batch->node))
 		(void) read_batch(r);
 	while ((result = r->ops->commit(r->sink, &batch->b)) == SINK_FULL)

@@ -297,6 +297,9 @@ usher_kafka_open(const UsherSinkContext *context, int64_t *position, UsherSinkRe
 	k->ack_timeout_ms = (int) usher_option_int(context, "", "ack_timeout_ms", 30000);
 	k->transaction_timeout_ms = (int) usher_option_int(context, "", "transaction_timeout_ms",
 													   30000);
+	if (k->exactly_once)
+		k->sink.commit_interval_ms = (int) usher_option_int(context, "", "commit_interval_ms",
+															KAFKA_COMMIT_INTERVAL_MS);
 	k->queue_messages = usher_option_int(context, "", "queue_messages", 20000);
 	k->batch_bytes = usher_option_int(context, "", "batch_bytes", 1000000);
 	k->opened_ms = usher_kafka_now_ms();

@@ -39,10 +39,11 @@
 
 #define KAFKA_TOPIC_BUCKETS 256
 /* What a topic refused once is not tried again for so long. */
-#define KAFKA_REFUSED_MS      10000
-#define KAFKA_DRAIN_MS        2000
-#define KAFKA_ALL_DOWN_MS     15000
-#define KAFKA_BATCH_BYTES_MIN 1024
+#define KAFKA_REFUSED_MS         10000
+#define KAFKA_DRAIN_MS           2000
+#define KAFKA_ALL_DOWN_MS        15000
+#define KAFKA_COMMIT_INTERVAL_MS 100 /* commit.interval.ms of Kafka Streams with exactly_once_v2 */
+#define KAFKA_BATCH_BYTES_MIN    1024
 /* The opaque of messages that are not in the ring. */
 #define KAFKA_NO_MESSAGE ((void *) UINTPTR_MAX)
 

@@ -103,6 +103,7 @@ typedef struct UsherSink
 	char error_code
 		[64]; /* set with SINK_LOST and SINK_BLOCKED; error_text also at other times: the last trouble */
 	char error_text[512];
+	int commit_interval_ms; /* with commit(): a batch that is not full begins so long after the last */
 	int64_t duplicates; /* messages that the peer had already, as it said itself */
 	int64_t retried;
 	int64_t

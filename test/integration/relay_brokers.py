@@ -321,6 +321,22 @@ class Test:
                          % (EVENTS, EVENTS))], "verify_sink: %s" % rows[:5])
         note("%s: verify_sink took %.1f s" % (kind, time.monotonic() - began))
 
+    def gathered(self):
+        """Events that come one by one share transactions; each of these takes one offset of the topic for its marker."""
+        self.log.add_sink("gathered", "kafka", dict(self.brokers["kafka"].config(), exactly_once=True, commit_interval_ms=1000))
+        self.log.run("SELECT usher.add_route('gathered', '**', 'gathered', 'one')")
+        began = time.monotonic()
+        for _ in range(100):
+            self.log.append(1)
+            time.sleep(0.01)
+        self.log.caught_up("gathered", 30)
+        took = time.monotonic() - began
+        end = sum(int(line.rsplit(" ", 1)[1]) for line in
+                  self.brokers["kafka"].lines("kcat", "-b", self.brokers["kafka"].address, "-Q",
+                                              *(word for n in range(PARTITIONS) for word in ("-t", "gathered:%d:-1" % n))))
+        self.log.run("SELECT usher.drop_sink('gathered')")
+        ensure(1 <= end - 100 <= took + 2, "%d transactions in %.1f s" % (end - 100, took))
+
 
 def main():
     kinds = [word for word in sys.argv[1:] if not word.startswith("--")] or ["kafka", "redis", "nats"]
@@ -329,6 +345,8 @@ def main():
     for kind in kinds:
         tests += [(kind + ": all there, in order, valid", lambda kind=kind: test.read_back(kind)),
                   (kind + ": verify_sink", lambda kind=kind: test.verify(kind))]
+    if "kafka" in kinds:
+        tests.append(("kafka: events share transactions", test.gathered))
     lib.main(tests, 600 if LONG else 120)
 
 

@@ -28,6 +28,7 @@ AS $$
         ('kafka', 'ack_timeout_ms',         'integer', 1,    3600000,    NULL),
         ('kafka', 'exactly_once',           'boolean', NULL, NULL,       NULL),
         ('kafka', 'cursor_topic',           'text',    NULL, NULL,       NULL),
+        ('kafka', 'commit_interval_ms',     'integer', 0, 60000,      NULL),
         ('kafka', 'transaction_timeout_ms', 'integer', 1000, 2147483647, NULL),
         ('kafka', 'rdkafka',                'object',  NULL, NULL,       NULL),
         ('redis', 'url',                    'text',    NULL, NULL,       NULL),
