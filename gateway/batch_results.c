@@ -198,7 +198,10 @@ take_refusal(Group *group, const PGresult *error)
 	else if (culprit >= 0)
 	{
 		send_again(group, 0, group->n, culprit);
-		suspect_raised(&group->elements[culprit]->request);
+		if (strcmp(sqlstate, "55P03") == 0)
+			suspect_locked(&group->elements[culprit]->request);
+		else
+			suspect_raised(&group->elements[culprit]->request);
 		group_ready_alone(group->elements[culprit]);
 	}
 	else if (is_servers(sqlstate))

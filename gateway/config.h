@@ -36,6 +36,7 @@ typedef struct Config
 	int json_depth_max;
 	int events_per_request_max;
 	int64_t reply_bytes_max;
+	int64_t buffer_bytes_max; /* of all that clients make us hold */
 	int requests_in_flight_max;
 	int connections_max, connections_per_address_max;
 	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds,
@@ -55,6 +56,7 @@ typedef struct Config
 	int token_cache_entries;
 	char *anonymous_tenant; /* for routes that allow nobody */
 	char *anonymous_scopes;
+	char *operator_tenant; /* whose users may see what belongs to no tenant; "" nobody */
 	char *cors_origins; /* separated by blanks; "*" all; "" none */
 	/* addresses and rates */
 	char *allow, *deny, *trusted_proxies; /* CIDR lists */

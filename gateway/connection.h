@@ -19,8 +19,10 @@
 typedef enum ConnectionState
 {
 	STATE_HEAD,
+	STATE_CHECK,
 	STATE_BODY,
 	STATE_BUSY,
+	STATE_SKIP,
 	STATE_LINGER,
 	STATE_STREAM,
 } ConnectionState;
@@ -38,6 +40,9 @@ struct Connection
 	bool paused; /* the library does not read */
 	bool full; /* the client does not read what was written: nothing is read from it until it has */
 	bool drained; /* LINGER: the reply is out */
+	bool unread; /* the body of the request in flight has not been read to its end */
+	bool expects; /* and its sender waits for 100 Continue */
+	bool watched; /* BUSY: the request waits for events, and ends when its client goes */
 	double patience; /* LINGER: seconds until nobody waits any more */
 	double choked; /* STREAM: since when it could not be written to; 0: it can be */
 	ConnectionState state;
@@ -48,6 +53,8 @@ struct Connection
 	Framing framing; /* of the body that is being read */
 	int64_t body_missing; /* by Content-Length */
 	int64_t body_received;
+	size_t unsent; /* bytes of replies that were not taken yet, at most */
+	int64_t holds; /* as the budget knows it */
 	Chunked chunks;
 	Request *request;
 	const StreamOps *ops;
@@ -69,7 +76,16 @@ extern bool connection_write_rest(Connection *c);
 extern bool connection_hand_over_rest(Connection *c);
 /* The client does not read what was written: nothing is read from it until it has. */
 extern void connection_wait_for_reader(Connection *c);
-extern void connection_request_ended(void); /* one less in flight */
+extern void connection_account(Connection *c); /* what it holds has changed */
+extern bool connection_draining(void);
+extern void connection_request_begins(void); /* one more in flight */
+extern void connection_request_ended(void);
+extern bool connection_requests_too_many(void);
+
+/* intake.c */
+extern void connection_advance(Connection *c); /* does with what was read all that can be done now */
+extern void intake_pause(Connection *c); /* reads behind the request in flight, or not */
+extern void intake_too_slow(Connection *c);
 
 extern const size_t connection_size; /* of the library's data for each session */
 extern int connection_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,

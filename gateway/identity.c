@@ -6,9 +6,9 @@
  *		              └► key ──► cache ─► usher.gateway_api_key(sha256) ─────┴► revoked? ─► identity
  *
  * What is remembered is known by its SHA-256 alone: no token and no key outlives
- * the request that brought it.  A token that was refused is not remembered (it
- * costs a verification each time, and never anybody else's place); a key that
- * the database does not know is, for a moment, in a table of its own.
+ * the request that brought it.  What was refused is, for a moment, in tables of
+ * its own, where it takes nobody else's place; and an address that brings many
+ * wrong ones waits before another of them is looked into.
  *
  * All of it is the loop's thread's.
  */
@@ -22,17 +22,18 @@
 #include "config.h"
 #include "db.h"
 #include "journal.h"
+#include "limit.h"
 #include "lib/authorization.h"
 #include "lib/jwt.h"
 #include "lib/revocations.h"
 #include "lib/scope.h"
 #include "lib/token_cache.h"
 
-#define REVOCATIONS_MAX     200000
-#define API_KEYS_MAX        10000
-#define IDENTITY_BYTES      4096 /* a cache's memory, for each of its entries: more than most need */
-#define LOOKUPS_MAX         64 /* keys that are being asked for */
-#define REFUSED_KEY_SECONDS 5
+#define REVOCATIONS_MAX 200000
+#define API_KEYS_MAX    10000
+#define IDENTITY_BYTES  4096 /* a cache's memory, for each of its entries: more than most need */
+#define LOOKUPS_MAX     64 /* keys that are being asked for */
+#define REFUSED_SECONDS 5
 
 static const char expired[] = "the token has expired";
 static const char revoked[] = "the credential was revoked";
@@ -49,6 +50,8 @@ typedef struct Lookup
 {
 	struct Lookup *next;
 	unsigned char digest[SHA256_BYTES];
+	Address address; /* of the first who asked */
+	bool counts; /* for it */
 	Waiter *waiters;
 	size_t nwaiters, room;
 } Lookup;
@@ -59,7 +62,7 @@ static struct
 	JwtRules rules; /* its texts are ours */
 	Identity *anonymous;
 	TokenCache *tokens, *api_keys;
-	RefusedTable refused;
+	RefusedTable refused_tokens, refused_keys;
 	Revocations *revocations;
 	bool ready;
 	Lookup *lookups;
@@ -184,8 +187,23 @@ outcome_of(const Identity *identity)
  * Tokens
  */
 
+static bool
+may_try(const Address *address)
+{
+	LimitAnswer answer;
+
+	return address == NULL || limit_may_try_credential(address, limit_clock(), &answer);
+}
+
+static void
+was_wrong(const Address *address)
+{
+	if (address != NULL)
+		limit_wrong_credential(address, limit_clock());
+}
+
 static IdentityOutcome
-of_token(Slice token, Identity **identity, const char **reason)
+of_token(Slice token, const Address *address, Identity **identity, const char **reason)
 {
 	unsigned char digest[SHA256_BYTES];
 	Identity *verified;
@@ -198,8 +216,11 @@ of_token(Slice token, Identity **identity, const char **reason)
 		return outcome_of(NULL);
 	}
 	sha256(token.data, token.len, digest);
-	if (cached(who.tokens, digest, identity, reason))
+	if (cached(who.tokens, digest, identity, reason) ||
+		(*reason = refused_why(&who.refused_tokens, digest, identity_clock())) != NULL)
 		return outcome_of(*identity);
+	if (!may_try(address))
+		return IDENTITY_LIMITED;
 	verified = jwt_verify(who.keys, &who.rules, token.data, token.len, identity_clock(), reason);
 	if (verified != NULL && identity_is_revoked(verified))
 	{
@@ -212,6 +233,11 @@ of_token(Slice token, Identity **identity, const char **reason)
 						(double) verified->expires_at + who.rules.skew);
 		*identity = verified;
 		who.counts.verified++;
+	}
+	if (*identity == NULL)
+	{
+		refused_put(&who.refused_tokens, digest, identity_clock() + REFUSED_SECONDS, *reason);
+		was_wrong(address);
 	}
 	return outcome_of(*identity);
 }
@@ -307,7 +333,8 @@ answer_of(const Lookup *lookup, DbOutcome outcome, const PGresult *result, Ident
 	}
 	identity_release(*identity);
 	*identity = NULL;
-	refused_put(&who.refused, lookup->digest, now + REFUSED_KEY_SECONDS);
+	refused_put(&who.refused_keys, lookup->digest, now + REFUSED_SECONDS, *reason);
+	was_wrong(lookup->counts ? &lookup->address : NULL);
 	return outcome_of(NULL);
 }
 
@@ -343,7 +370,7 @@ wait_for(Lookup *lookup, identity_done done, void *context)
 }
 
 static Lookup *
-look_up(const unsigned char *digest)
+look_up(const unsigned char *digest, const Address *address)
 {
 	Lookup *lookup = calloc(1, sizeof(Lookup));
 	DbCall call = {.statement = &api_key_statement, .tenant = "", .done = looked_up};
@@ -351,6 +378,9 @@ look_up(const unsigned char *digest)
 	if (lookup == NULL)
 		abort();
 	memcpy(lookup->digest, digest, SHA256_BYTES);
+	lookup->counts = address != NULL;
+	if (address != NULL)
+		lookup->address = *address;
 	lookup->next = who.lookups;
 	who.lookups = lookup;
 	who.nlookups++;
@@ -364,29 +394,28 @@ look_up(const unsigned char *digest)
 }
 
 static IdentityOutcome
-of_key(Slice key, Identity **identity, const char **reason, identity_done done, void *context)
+of_key(Slice key, const Address *address, Identity **identity, const char **reason,
+	   identity_done done, void *context)
 {
 	unsigned char digest[SHA256_BYTES];
 	Lookup *lookup;
 
 	sha256(key.data, key.len, digest);
-	if (cached(who.api_keys, digest, identity, reason))
+	if (cached(who.api_keys, digest, identity, reason) ||
+		(*reason = refused_why(&who.refused_keys, digest, identity_clock())) != NULL)
 		return outcome_of(*identity);
-	if (refused_has(&who.refused, digest, identity_clock()))
-	{
-		*reason = unknown_key;
-		return outcome_of(NULL);
-	}
 	lookup = lookup_of(digest);
+	if (lookup == NULL && !may_try(address))
+		return IDENTITY_LIMITED;
 	if (lookup == NULL && (!db_ready() || who.nlookups == LOOKUPS_MAX))
 		return IDENTITY_UNAVAILABLE;
-	wait_for(lookup ? lookup : look_up(digest), done, context);
+	wait_for(lookup ? lookup : look_up(digest, address), done, context);
 	return IDENTITY_PENDING;
 }
 
 IdentityOutcome
-identity_of(Slice authorization, Identity **identity, const char **reason, identity_done done,
-			void *context)
+identity_of(Slice authorization, const Address *address, Identity **identity, const char **reason,
+			identity_done done, void *context)
 {
 	Slice credential = {NULL, 0};
 
@@ -398,9 +427,10 @@ identity_of(Slice authorization, Identity **identity, const char **reason, ident
 			*identity = identity_keep(who.anonymous);
 			return IDENTITY_NONE;
 		case AUTHORIZATION_TOKEN:
-			return who.ready ? of_token(credential, identity, reason) : IDENTITY_UNAVAILABLE;
+			return who.ready ? of_token(credential, address, identity, reason)
+							 : IDENTITY_UNAVAILABLE;
 		case AUTHORIZATION_KEY:
-			return who.ready ? of_key(credential, identity, reason, done, context)
+			return who.ready ? of_key(credential, address, identity, reason, done, context)
 							 : IDENTITY_UNAVAILABLE;
 		case AUTHORIZATION_BAD:
 			break;
@@ -507,6 +537,7 @@ identity_load(char *error, size_t size)
 	}
 	/* A key or an audience that is gone must not live on in what was verified by it. */
 	token_cache_clear(who.tokens);
+	memset(&who.refused_tokens, 0, sizeof(who.refused_tokens));
 	keys_free(who.keys);
 	identity_release(who.anonymous);
 	who.keys = keys;

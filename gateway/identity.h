@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/addresses.h"
 #include "lib/principal.h" /* Identity, identity_keep(), identity_release() */
 #include "lib/text.h"
 
@@ -24,6 +25,7 @@ typedef enum IdentityOutcome
 	IDENTITY_INVALID, /* 401: reason says why, without any secret */
 	IDENTITY_UNAVAILABLE, /* 503: the keys or the revocations could not be read yet */
 	IDENTITY_PENDING, /* done() will be called */
+	IDENTITY_LIMITED, /* 429: too many wrong ones came from the address to look into another */
 } IdentityOutcome;
 
 typedef void (*identity_done)(void *context, IdentityOutcome outcome, Identity *identity,
@@ -31,10 +33,11 @@ typedef void (*identity_done)(void *context, IdentityOutcome outcome, Identity *
 
 /*
  * authorization: the header's value, or absent.  The identity that comes back is held for the caller.
- * When IDENTITY_PENDING, done() is called later, once, never from within.
+ * When IDENTITY_PENDING, done() is called later, once, never from within.  address: where it comes from, which
+ * its wrong ones count for; NULL when the caller sees to it that few come.
  */
-extern IdentityOutcome identity_of(Slice authorization, Identity **identity, const char **reason,
-								   identity_done done, void *context);
+extern IdentityOutcome identity_of(Slice authorization, const Address *address, Identity **identity,
+								   const char **reason, identity_done done, void *context);
 
 /*
  * Does a scope allow it?  what: "log:read", "log:append", "subscribe", "subscriptions", "admin" ...;

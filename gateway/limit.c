@@ -10,19 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "config.h"
 #include "lib/buckets.h"
 #include "lib/siphash.h"
 #include "limit.h"
 
-#define CLASSES_MAX     32
-#define CLASS_NAME_SIZE 32
-#define PER_MINUTE_MAX  60000000
-#define BURST_MAX       1000000
-#define TENANT_CLASS    "tenant" /* the rate of all requests of a tenant together */
-#define KEY_CLASS       "key" /* "general", of API keys */
-#define GENERAL_CLASS   "general"
+#define CLASSES_MAX       32
+#define CLASS_NAME_SIZE   32
+#define PER_MINUTE_MAX    60000000
+#define BURST_MAX         1000000
+#define CREDENTIALS_CLASS "credentials" /* wrong ones, of an address */
+#define TENANT_CLASS      "tenant" /* the rate of all requests of a tenant together */
+#define KEY_CLASS         "key" /* "general", of API keys */
+#define GENERAL_CLASS     "general"
 
 /* What a hash is of: the same name must not mean two things. */
 enum
@@ -385,6 +387,15 @@ answer_of(const Bucket *bucket, const Limit *limit, bool allowed, int64_t now_ns
 	return answer;
 }
 
+double
+limit_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+}
+
 LimitAnswer
 limit_take(const char *class_name, const char *tenant, const char *user, bool is_key,
 		   const Address *address, double now)
@@ -430,6 +441,35 @@ limit_take(const char *class_name, const char *tenant, const char *user, bool is
 		 second.retry_after_seconds > first.retry_after_seconds))
 		return second;
 	return first;
+}
+
+static Bucket *
+credentials_bucket(const Class *class, const Address *address, double now)
+{
+	return class ? caller_bucket(class, "", "", address, (int64_t) (now * 1e9)) : NULL;
+}
+
+void
+limit_wrong_credential(const Address *address, double now)
+{
+	const Class *class = class_find(&classes, CREDENTIALS_CLASS);
+	Bucket *bucket = credentials_bucket(class, address, now);
+
+	if (bucket != NULL && bucket_tokens(bucket, class->limit.rate, (int64_t) (now * 1e9)) > 0)
+		bucket_take(bucket, class->limit.rate, (int64_t) (now * 1e9));
+}
+
+bool
+limit_may_try_credential(const Address *address, double now, LimitAnswer *answer)
+{
+	const Class *class = class_find(&classes, CREDENTIALS_CLASS);
+	Bucket *bucket = credentials_bucket(class, address, now);
+	bool may = bucket == NULL ||
+			   bucket_tokens(bucket, class->limit.rate, (int64_t) (now * 1e9)) > 0;
+
+	*answer = bucket == NULL ? (LimitAnswer){.allowed = true}
+							 : answer_of(bucket, &class->limit, may, (int64_t) (now * 1e9));
+	return may;
 }
 
 int64_t

@@ -31,6 +31,15 @@ typedef struct LimitAnswer
 extern LimitAnswer limit_take(const char *class, const char *tenant, const char *user, bool is_key,
 							  const Address *address, double now);
 
+/*
+ * Wrong credentials of an address, by the class "credentials"; without it they are not counted.  Each takes a
+ * token; while there is none, no credential of that address is looked into that is not known already.
+ */
+extern void limit_wrong_credential(const Address *address, double now);
+extern bool limit_may_try_credential(const Address *address, double now, LimitAnswer *answer);
+
+extern double limit_clock(void); /* such a clock; its ticks are coarse */
+
 extern bool limit_load(char *error, size_t size); /* from the configuration; keeps the buckets */
 /*
  * A tenant's own limit, from the database: of class "tenant" for all of its requests together, else for each of its

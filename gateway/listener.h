@@ -33,6 +33,10 @@ extern void listener_stop(void);
  */
 extern void connection_reply(Connection *connection, const char *data, size_t len, bool close);
 extern bool connection_keeps_alive(const Connection *connection);
+/* Its request may go on: the body is read, if there is one, and then router_handle() is called. */
+extern void connection_admitted(Connection *connection);
+/* The request waits for events: it is to end when its client ends his side.  Others get their reply first. */
+extern void connection_watch(Connection *connection, bool on);
 
 /*
  * For streams (server-sent events, WebSocket): the request's handler takes the connection over.  From then

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "db.h"
 #include "fanout.h"
 #include "journal.h"
@@ -250,6 +251,12 @@ metrics_own(Text *out)
 	one(out, "usherd_connections", "gauge", "Open connections.", listener_connections());
 	one(out, "usherd_requests_in_flight", "gauge", "Requests that have no reply yet.",
 		listener_requests());
+	one(out, "usherd_buffered_bytes", "gauge",
+		"Bytes of requests that are held, and of replies that nobody takes.",
+		(double) budget_bytes());
+	one(out, "usherd_buffer_refusals_total", "counter",
+		"Requests that were refused because no room was left for their bytes.",
+		(double) budget_refusals());
 	add_requests(out);
 	add_durations(out);
 	add_live(out);

@@ -13,6 +13,7 @@
 
 #include "config.h"
 #include "lib/glob.h"
+#include "listener.h"
 #include "parked.h"
 #include "tail.h"
 #include "usherd.h"
@@ -20,6 +21,7 @@
 #define TENANT_LISTS        256
 #define READ_AFTER_SECONDS  5.0
 #define DISTINCT_EVENTS_MAX 256
+#define TOPICS_KEPT         1024 /* of which it is known when somebody looked last */
 
 struct WaiterList
 {
@@ -40,14 +42,18 @@ static struct
 	TailListener listener;
 } parked = {.listener = {.events = tail_events, .moved = tail_moved}};
 
+static uint32_t
+hash_text(uint32_t hash, const char *text)
+{
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char) *text) * 16777619u;
+	return hash;
+}
+
 static WaiterList *
 list_of(const char *tenant)
 {
-	uint32_t hash = 2166136261u;
-
-	for (; *tenant; tenant++)
-		hash = (hash ^ (unsigned char) *tenant) * 16777619u;
-	return &parked.tenants[hash % TENANT_LISTS];
+	return &parked.tenants[hash_text(2166136261u, tenant) % TENANT_LISTS];
 }
 
 static void
@@ -77,6 +83,19 @@ list_remove(Waiter *waiter)
  * Waking
  */
 
+static void client_gone(Request *request);
+
+/* While it sleeps the request ends when its client does. */
+static void
+watch_client(Waiter *waiter, bool on)
+{
+	Request *request = waiter->request;
+
+	request->on_gone = on ? client_gone : NULL;
+	if (request->connection != NULL)
+		connection_watch(request->connection, on);
+}
+
 static void
 work_off(void)
 {
@@ -86,7 +105,7 @@ work_off(void)
 	{
 		list_remove(waiter);
 		list_add(waiter->position >= 0 ? &parked.positions : list_of(waiter->tenant), waiter);
-		waiter->request->on_gone = NULL;
+		watch_client(waiter, false);
 		waiter->request->state = waiter->state;
 		waiter->wake(waiter, waiter->why);
 	}
@@ -119,13 +138,51 @@ make_ready(Waiter *waiter, WaiterWake why)
 	list_add(&parked.ready, waiter);
 }
 
+/* Until the deadline, or until it is time to look again. */
+static void
+set_timer(Waiter *waiter)
+{
+	double left = waiter->deadline - ev_now(usherd_loop);
+
+	if (waiter->recheck_seconds > 0 && waiter->recheck_seconds < left)
+		left = waiter->recheck_seconds;
+	ev_timer_set(&waiter->timer, left > 0 ? left : 0, 0);
+	ev_timer_start(usherd_loop, &waiter->timer);
+}
+
+/* One looks for all who wait about the topic; of two topics that share a place here both look more often. */
+static bool
+is_lookout(const Waiter *waiter)
+{
+	static struct
+	{
+		uint32_t topic;
+		double looked_at;
+	} kept[TOPICS_KEPT];
+	uint32_t topic = hash_text(hash_text(2166136261u, waiter->tenant) * 16777619u, waiter->topic);
+	double now = ev_now(usherd_loop);
+
+	if (kept[topic % TOPICS_KEPT].topic == topic &&
+		now - kept[topic % TOPICS_KEPT].looked_at < 0.9 * waiter->recheck_seconds)
+		return false;
+	kept[topic % TOPICS_KEPT].topic = topic;
+	kept[topic % TOPICS_KEPT].looked_at = now;
+	return true;
+}
+
 static void
 timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	Waiter *waiter = timer->data;
+	bool over = ev_now(loop) + 0.001 >= waiter->deadline;
 
 	(void) events;
-	make_ready(waiter, ev_now(loop) + 0.001 >= waiter->deadline ? WAKE_TIMEOUT : WAKE_EVENT);
+	if (!over && waiter->topic != NULL && !is_lookout(waiter))
+	{
+		set_timer(waiter);
+		return;
+	}
+	make_ready(waiter, over ? WAKE_TIMEOUT : WAKE_EVENT);
 	work_off();
 }
 
@@ -286,12 +343,11 @@ parked_watch(Waiter *waiter)
 void
 parked_sleep(Waiter *waiter, int64_t examined)
 {
-	double left = waiter->deadline - ev_now(usherd_loop);
 	bool known = waiter->complete_after != INT64_MAX;
 
 	waiter->examined = examined;
 	waiter->asleep = true;
-	waiter->request->on_gone = client_gone;
+	watch_client(waiter, true);
 	waiter->state = waiter->request->state;
 	waiter->request->state = waiter;
 	if (waiter->matched > examined || waiter->poked || parked.draining ||
@@ -302,10 +358,7 @@ parked_sleep(Waiter *waiter, int64_t examined)
 		work_off_soon();
 		return;
 	}
-	if (waiter->recheck_seconds > 0 && waiter->recheck_seconds < left)
-		left = waiter->recheck_seconds;
-	ev_timer_set(&waiter->timer, left > 0 ? left : 0, 0);
-	ev_timer_start(usherd_loop, &waiter->timer);
+	set_timer(waiter);
 }
 
 void
@@ -315,15 +368,15 @@ parked_end(Waiter *waiter)
 		return;
 	ev_timer_stop(usherd_loop, &waiter->timer);
 	list_remove(waiter);
-	waiter->request->on_gone = NULL;
+	watch_client(waiter, false);
 	parked.count--;
 	if (waiter->position < 0)
 		parked.watching--;
 	listen_or_leave();
 }
 
-void
-parked_poke(const char *tenant, const char *topic)
+static void
+poke(const char *tenant, const char *topic, bool one)
 {
 	for (Waiter *waiter = list_of(tenant)->first, *next; waiter; waiter = next)
 	{
@@ -332,12 +385,28 @@ parked_poke(const char *tenant, const char *topic)
 			strcmp(waiter->tenant, tenant) != 0)
 			continue;
 		if (waiter->asleep)
+		{
 			make_ready(waiter, WAKE_EVENT);
-		else
+			if (one)
+				break;
+		}
+		else if (!one)
 			waiter->poked = true;
 	}
 	if (parked.ready.first)
 		work_off_soon();
+}
+
+void
+parked_poke(const char *tenant, const char *topic)
+{
+	poke(tenant, topic, false);
+}
+
+void
+parked_poke_one(const char *tenant, const char *topic)
+{
+	poke(tenant, topic, true);
 }
 
 /*

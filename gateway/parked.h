@@ -37,7 +37,7 @@ struct Waiter
 	const Slice *patterns; /* of types; any of them */
 	int npatterns; /* 0: every type */
 	const char *topic; /* parked_poke() of it wakes, too; or NULL */
-	double recheck_seconds; /* wakes after so long anyway; 0: not */
+	double recheck_seconds; /* one of those of the topic wakes after so long anyway; 0: nobody */
 	double deadline; /* of the loop's time */
 	void (*wake)(Waiter *waiter, WaiterWake why);
 	void *context;
@@ -59,8 +59,9 @@ struct Waiter
 extern bool parked_watch(Waiter *waiter);
 extern void parked_sleep(Waiter *waiter, int64_t examined);
 extern void parked_end(Waiter *waiter);
-/* Whoever waits about this topic of a tenant looks again. */
+/* Whoever waits about this topic of a tenant looks again; or one of them, to wake the next one if it was worth it. */
 extern void parked_poke(const char *tenant, const char *topic);
+extern void parked_poke_one(const char *tenant, const char *topic);
 
 /*
  * Every read may carry Usher-After: the position that its reply must have seen.  Calls go() at once, or when

@@ -146,13 +146,15 @@ add_cors(Request *request, Text *out)
 	text_add(out, origin.data, origin.len);
 	text_puts(
 		out,
-		"\r\nAccess-Control-Expose-Headers: ETag, Idempotency-Replayed, Location, Request-Id, Retry-After, "
-		"Usher-Position, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset\r\n");
+		"\r\nAccess-Control-Expose-Headers: Allow, ETag, Idempotency-Replayed, Location, Request-Id, Retry-After, "
+		"Usher-Position, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, traceparent\r\n");
 	if (request->method == METHOD_OPTIONS)
 		text_puts(
 			out,
-			"Access-Control-Allow-Headers: Authorization, Content-Type, Expected-Version, Idempotency-Key, "
-			"If-None-Match, Last-Event-ID, Request-Id, Usher-After, traceparent\r\n"
+			"Access-Control-Allow-Headers: Authorization, Causation-Id, Content-Type, Correlation-Id, "
+			"Expected-Version, Idempotency-Key, If-None-Match, Last-Event-ID, Request-Id, Usher-After, "
+			"traceparent, ce-dataschema, ce-id, ce-partitionkey, ce-source, ce-specversion, ce-subject, ce-time, "
+			"ce-type\r\n"
 			"Access-Control-Max-Age: 600\r\n");
 }
 
@@ -335,11 +337,12 @@ reply(Request *request, int status, const char *content_type, const char *body, 
 void
 reply_stream_head(Request *request, const char *content_type, Text *out)
 {
-	text_printf(out,
-				"HTTP/1.1 200 OK\r\nDate: %s\r\nRequest-Id: %s\r\ntraceparent: %s\r\nContent-Type: %s\r\n"
-				"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
-				"Connection: close\r\n",
-				http_date(), request->request_id, request->traceparent, content_type);
+	text_printf(
+		out,
+		"HTTP/1.1 200 OK\r\nDate: %s\r\nRequest-Id: %s\r\ntraceparent: %s\r\nContent-Type: %s\r\n"
+		"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
+		"Connection: close\r\n",
+		http_date(), request->request_id, request->traceparent, content_type);
 	add_rate(request, out);
 	add_cors(request, out);
 	text_add(out, "\r\n", 2);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "lib/http_head.h"
 #include "request.h"
 #include "usherd.h"
@@ -125,8 +126,19 @@ request_query_int(Request *request, const char *name, int64_t min, int64_t max, 
 }
 
 void
+request_take_body(Request *request, Text *body)
+{
+	request->body_text = *body;
+	request->body = body->len > 0 ? (Slice){body->data, body->len} : (Slice){"", 0};
+	*body = (Text){NULL, 0, 0};
+	budget_change((int64_t) request->body_text.size);
+}
+
+void
 request_free(Request *request)
 {
+	budget_change(-(int64_t) request->body_text.size);
+	text_free(&request->body_text);
 	if (request->identity)
 		identity_release(request->identity);
 	text_free(&request->reply_headers);

@@ -53,6 +53,7 @@ typedef struct Request
 	Pair *headers; /* names in lower case */
 	int nheaders;
 	Slice body;
+	Text body_text; /* where it lies */
 	Identity *identity; /* set behind the router */
 	Address address; /* the client's */
 	char request_id[37];
@@ -74,6 +75,7 @@ extern bool request_query_int(Request *request, const char *name, int64_t min, i
 
 /* Everything of the head is copied; connection is the caller's to set. */
 extern Request *request_make(const struct HttpHead *head, const Address *peer);
+extern void request_take_body(Request *request, Text *body); /* which is empty then */
 extern void request_free(Request *request);
 
 /* reply.c */

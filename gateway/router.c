@@ -1,16 +1,18 @@
 /*
  * gateway/router.c
- *	  From a whole request to its handler: the route, who asks, how often, whether he may.
+ *	  From the head of a request to its handler: the route, who asks, how often, whether he may.
  *
- * The table of routes is routes.c.
+ * All of it is checked before anything of the body is read.  What depends on the
+ * body (which streams a transaction appends to) is the handler's.  The table of
+ * routes is routes.c.
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "config.h"
 #include "lib/cloudevent_in.h"
 #include "lib/uri.h"
+#include "listener.h"
 #include "router.h"
 
 static const struct
@@ -265,14 +267,15 @@ request_allowed(Request *request, const char *what, Slice object)
 	return false;
 }
 
-/* Seconds of a clock that nobody sets; a tick is exact enough. */
-static double
-steady_now(void)
+static void
+rate_limited(Request *request)
 {
-	struct timespec now;
+	char seconds[16];
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+	snprintf(seconds, sizeof(seconds), "%d",
+			 request->rate.retry_after_seconds > 0 ? request->rate.retry_after_seconds : 1);
+	reply_header(request, "Retry-After", seconds);
+	reply_problem(request, 429, "rate-limited", NULL, "more requests than the limit allows");
 }
 
 /* who NULL: the credential was wrong, which counts for the address, so that nobody tries keys without end. */
@@ -280,7 +283,6 @@ static bool
 within_rate(Request *request, const Identity *who)
 {
 	const char *class = request->route->rate_class;
-	char seconds[16];
 
 	if (who == NULL && class == NULL)
 		class = "general";
@@ -289,13 +291,11 @@ within_rate(Request *request, const Identity *who)
 	if (who != NULL && who->rate_class[0] != '\0' && strcmp(class, "general") == 0)
 		class = who->rate_class;
 	request->rate = limit_take(class, who ? who->tenant : "", who ? who->user : "",
-							   who != NULL && who->is_key, &request->address, steady_now());
+							   who != NULL && who->is_key, &request->address, limit_clock());
 	request->rate_taken = true;
 	if (request->rate.allowed)
 		return true;
-	snprintf(seconds, sizeof(seconds), "%d", request->rate.retry_after_seconds);
-	reply_header(request, "Retry-After", seconds);
-	reply_problem(request, 429, "rate-limited", NULL, "more requests than the limit allows");
+	rate_limited(request);
 	return false;
 }
 
@@ -309,6 +309,12 @@ identified(void *context, IdentityOutcome outcome, Identity *identity, const cha
 		request->identity = identity;
 	if (outcome == IDENTITY_UNAVAILABLE)
 		reply_unavailable(request, "unavailable", "credentials cannot be checked yet");
+	else if (outcome == IDENTITY_LIMITED)
+	{
+		limit_may_try_credential(&request->address, limit_clock(), &request->rate);
+		request->rate_taken = true;
+		rate_limited(request);
+	}
 	else if (!within_rate(request, identity))
 		return;
 	else if (outcome == IDENTITY_INVALID)
@@ -319,12 +325,26 @@ identified(void *context, IdentityOutcome outcome, Identity *identity, const cha
 	else if (route->scope && !route->by_object &&
 			 !request_allowed(request, route->scope, (Slice){NULL, 0}))
 		return;
-	else if (body_acceptable(request))
-		route->handle(request);
+	else if (route->body != NULL && route->by_object &&
+			 !identity_allows_some(identity, route->scope))
+		request_allowed(request, route->scope, (Slice){NULL, 0});
+	else if (!body_acceptable(request))
+		return;
+	else if (request->connection == NULL)
+		reply_unavailable(request, "gone",
+						  "the client has gone"); /* while a key was looked up; nobody reads it */
+	else
+		connection_admitted(request->connection);
 }
 
 void
-router_dispatch(Request *request, bool admin_listener)
+router_handle(Request *request)
+{
+	request->route->handle(request);
+}
+
+void
+router_admit(Request *request, bool admin_listener)
 {
 	Identity *identity = NULL;
 	const char *reason = NULL;
@@ -338,8 +358,8 @@ router_dispatch(Request *request, bool admin_listener)
 		reply_problem(request, 403, "address-refused", NULL, "this address is not served");
 		return;
 	}
-	outcome = identity_of(request_header(request, "authorization"), &identity, &reason, identified,
-						  request);
+	outcome = identity_of(request_header(request, "authorization"), &request->address, &identity,
+						  &reason, identified, request);
 	if (outcome != IDENTITY_PENDING)
 		identified(request, outcome, identity, reason);
 }

@@ -53,8 +53,9 @@ typedef struct Route
 extern const Route usherd_routes[];
 extern const int usherd_nroutes;
 
-/* The request is whole: find its route, check who asks and how often, call its handler; or reply. */
-extern void router_dispatch(Request *request, bool admin_listener);
+/* The head is here: find the route, check who asks, how often, and whether he may; then connection_admitted(), or a reply. */
+extern void router_admit(Request *request, bool admin_listener);
+extern void router_handle(Request *request); /* the body, too: call its handler */
 extern const char *openapi_json(size_t *len); /* openapi.c; made once */
 
 /* May the one who asks do it to this object (absent: to all)? false: 401 or 403 was replied. */

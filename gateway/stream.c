@@ -35,6 +35,7 @@ connection_feed(Connection *c)
 	if (c->state == STATE_STREAM && in.len > 0)
 		c->ops->on_data(c->stream, in.data, in.len);
 	text_free(&in);
+	connection_account(c);
 }
 
 bool

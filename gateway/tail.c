@@ -28,6 +28,7 @@
 #define RETRY_SECONDS_MIN 0.05
 #define RETRY_SECONDS_MAX 1.0
 #define WAIT_SECONDS_MAX  5.0
+#define FAILING_SECONDS   1.0 /* that calls may fail, or be overdue, before it counts */
 
 static struct
 {
@@ -36,6 +37,8 @@ static struct
 	bool known; /* else position says nothing */
 	int64_t stable;
 	bool busy; /* a call is in flight */
+	double asked_at; /* when it was sent; of the loop's time */
+	double failing_since; /* 0: the last call went well */
 	ev_timer again;
 	bool prepared; /* the timer */
 	double retry_seconds;
@@ -57,8 +60,9 @@ static const DbStatement heads_statement = {
 
 static const DbStatement content_statement = {
 	.name = "tail_content",
-	.sql = "SELECT next, position, version, tenant, type, stream, topic, key, id, data, metadata, recorded_at"
-		   " FROM usher.gateway_tail($1, $2)",
+	.sql =
+		"SELECT next, position, version, tenant, type, stream, topic, key, id, data, metadata, recorded_at"
+		" FROM usher.gateway_tail($1, $2)",
 	.nparams = 2,
 };
 
@@ -135,9 +139,11 @@ call_ended(DbOutcome outcome, const PGresult *result)
 	tail.busy = false;
 	if (outcome == DB_DONE)
 	{
-		tail.retry_seconds = 0;
+		tail.retry_seconds = tail.failing_since = 0;
 		return true;
 	}
+	if (tail.failing_since == 0)
+		tail.failing_since = ev_now(usherd_loop);
 	if (sqlstate && strcmp(sqlstate, "US004") == 0)
 		tail.known = false; /* retention was faster: begin anew at the end */
 	else if (sqlstate && tail.retry_seconds >= RETRY_SECONDS_MAX)
@@ -173,7 +179,9 @@ waited(void *context, DbOutcome outcome, PGresult *result)
 static const char *
 column(const PGresult *result, int row, int number)
 {
-	return number >= PQnfields(result) || PQgetisnull(result, row, number) ? "" : PQgetvalue(result, row, number);
+	return number >= PQnfields(result) || PQgetisnull(result, row, number)
+			   ? ""
+			   : PQgetvalue(result, row, number);
 }
 
 static void
@@ -230,6 +238,7 @@ submit(const DbStatement *statement, const char *second,
 	};
 
 	tail.busy = true;
+	tail.asked_at = ev_now(usherd_loop);
 	db_submit(LANE_LOG, &call);
 }
 
@@ -250,7 +259,8 @@ step(void)
 	if (tail.known && tail.stable > tail.position && events_wanted())
 	{
 		snprintf(tail.timeout_text, sizeof(tail.timeout_text), "%d", PAGE_EVENTS);
-		submit(content_wanted() ? &content_statement : &heads_statement, tail.timeout_text, heads_read);
+		submit(content_wanted() ? &content_statement : &heads_statement, tail.timeout_text,
+			   heads_read);
 		return;
 	}
 	if (seconds <= 0 || seconds > WAIT_SECONDS_MAX)
@@ -283,6 +293,18 @@ int64_t
 tail_position(void)
 {
 	return tail.known ? tail.position : -1;
+}
+
+/* A call waits for WAIT_SECONDS_MAX at most. */
+bool
+tail_follows(void)
+{
+	double now = ev_now(usherd_loop);
+
+	if (tail.failing_since > 0 && now - tail.failing_since > FAILING_SECONDS)
+		return false;
+	return !tail.busy ||
+		   now - tail.asked_at < WAIT_SECONDS_MAX + config.queue_age_seconds + FAILING_SECONDS;
 }
 
 int64_t

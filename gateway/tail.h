@@ -44,6 +44,8 @@ extern void tail_leave(TailListener *listener);
 
 /* Up to here all is handed over; -1: not known yet (jumped comes). */
 extern int64_t tail_position(void);
+/* Can it be read? Not when calls fail, or are overdue, for more than a second. */
+extern bool tail_follows(void);
 /* Everything at or below was readable, when it was last asked; it only grows. */
 extern int64_t tail_stable(void);
 

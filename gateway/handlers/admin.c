@@ -145,6 +145,8 @@ status_read(void *context, DbOutcome outcome, PGresult *result)
 		reply_unavailable(request, "not-ready", "the database cannot be reached");
 	else if (!control_ready())
 		reply_unavailable(request, "not-ready", "the revocations have not been read yet");
+	else if (!tail_follows())
+		reply_unavailable(request, "not-ready", "the log cannot be followed");
 	else if (usherd_draining())
 		reply_unavailable(request, "not-ready", "usherd is about to end");
 	else

@@ -197,6 +197,14 @@ result_usable(Request *request, DbOutcome outcome, const PGresult *result)
 						   members[0] ? members : NULL);
 			return false;
 		case DB_LOST:
+			if (request->method == METHOD_POST)
+			{
+				reply_unavailable(request, "outcome-unknown",
+								  "the connection to the database ended before the commit was "
+								  "confirmed; it may have been done");
+				return false;
+			}
+			/* fall through */
 		case DB_UNSENT:
 			reply_unavailable(request, "unavailable",
 							  "the database cannot be reached, or has too much to do");

@@ -145,8 +145,17 @@ handle_subscriptions(Request *request)
 void
 handle_sinks(Request *request)
 {
-	List *list = begin(request, &sinks_statement);
+	List *list;
 
+	/* Anybody who makes keys for his tenant can give them any scope. */
+	if (config.operator_tenant[0] == '\0' ||
+		strcmp(request->identity->tenant, config.operator_tenant) != 0)
+	{
+		reply_problem(request, 403, "forbidden", NULL,
+					  "the sinks belong to no tenant: those who operate the database may see them");
+		return;
+	}
+	list = begin(request, &sinks_statement);
 	if (list == NULL)
 		return;
 	list->call.values[0] = parameter_text(request, request_query(request, "after"));

@@ -5,8 +5,10 @@
  * A lease is of a member that has a name, and ends by its time; no connection to
  * the database is held between the calls.  A poll that finds nothing may wait:
  * it asks once what the subscription is about, and looks again when such an event
- * comes, when somebody here gives a lease back, and each second (other gateways'
- * leases, and keys whose time of retry comes, say nothing to us).
+ * comes and when somebody here gives a lease back.  Other gateways' leases, and keys
+ * whose time of retry comes, say nothing to us (a notification of each ack would cost
+ * a lock of the whole database at its commit): each second one of those who wait
+ * looks for all of the subscription, and who finds something wakes the next one.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -227,8 +229,11 @@ polled(void *context, DbOutcome outcome, PGresult *result)
 	}
 	if (poll->watching)
 		parked_end(&poll->waiter);
-	if (result_usable(poll->request, outcome, result))
-		reply_deliveries(poll, result);
+	if (!result_usable(poll->request, outcome, result))
+		return;
+	if (PQntuples(result) > 0)
+		parked_poke_one(poll->request->identity->tenant, poll->name);
+	reply_deliveries(poll, result);
 }
 
 static void

@@ -135,7 +135,8 @@ message_auth(Socket *socket, JsonValue token)
 	memcpy(socket->token, "Bearer ", 7);
 	len = 7 + json_unescape(token, socket->token + 7);
 	socket->checking = true;
-	outcome = identity_of((Slice){socket->token, len}, &identity, &reason, checked_later, socket);
+	outcome = identity_of((Slice){socket->token, len}, NULL, &identity, &reason, checked_later,
+						  socket);
 	if (outcome == IDENTITY_PENDING)
 		return;
 	socket->checking = false;

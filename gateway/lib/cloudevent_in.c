@@ -353,7 +353,7 @@ cloudevent_body(CloudEvent *event, Slice content_type, Slice body, int depth_max
 		event->data = value.text;
 	}
 	else if (content_type.len >= 5 && strncasecmp(content_type.data, "text/", 5) == 0 &&
-			 media_type_is_utf8(content_type) && uri_is_utf8(body))
+			 media_type_is_utf8(content_type) && slice_is_text(body))
 		event->data_kind = DATA_TEXT;
 	else
 		event->data_kind = DATA_BYTES;

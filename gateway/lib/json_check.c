@@ -35,35 +35,6 @@ is_digit(const Reader *r)
 	return r->at < r->end && *r->at >= '0' && *r->at <= '9';
 }
 
-/*
- * The length of the UTF-8 sequence of more than one byte at *at; 0: it is none (Unicode, table 3-7: neither
- * overlong nor a surrogate nor beyond U+10FFFF).
- */
-static int
-utf8_length(const unsigned char *at, const char *end)
-{
-	size_t left = (size_t) (end - (const char *) at);
-	unsigned char c = at[0], low = 0x80, high = 0xbf;
-	int len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-
-	if (c < 0xc2 || c > 0xf4 || left < (size_t) len)
-		return 0;
-	if (c == 0xe0)
-		low = 0xa0;
-	else if (c == 0xed)
-		high = 0x9f;
-	else if (c == 0xf0)
-		low = 0x90;
-	else if (c == 0xf4)
-		high = 0x8f;
-	if (at[1] < low || at[1] > high)
-		return 0;
-	for (int i = 2; i < len; i++)
-		if ((at[i] & 0xc0) != 0x80)
-			return 0;
-	return len;
-}
-
 /* Behind the backslash. */
 static bool
 read_escape(Reader *r)
@@ -150,7 +121,7 @@ read_string(Reader *r)
 			r->at++;
 		else
 		{
-			len = utf8_length((const unsigned char *) r->at, r->end);
+			len = utf8_length((const unsigned char *) r->at, (size_t) (r->end - r->at));
 			if (len == 0)
 				return fault(r, "not UTF-8");
 			r->at += len;

@@ -208,8 +208,7 @@ text_printf(Text *text, const char *format, ...)
 	text->len += len;
 }
 
-/* The length of the UTF-8 character at s, of at most len bytes (len > 0); 0 when it is none. */
-static size_t
+size_t
 utf8_length(const unsigned char *s, size_t len)
 {
 	unsigned char low = 0x80, high = 0xbf;

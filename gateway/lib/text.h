@@ -33,7 +33,8 @@ extern void *arena_alloc(Arena *arena, size_t size); /* not zeroed; aligned for 
 extern void *arena_zalloc(Arena *arena, size_t size);
 extern char *arena_copy(Arena *arena, const char *data, size_t len); /* ends in a zero byte */
 extern Slice arena_slice(Arena *arena, Slice slice); /* the same, as a slice */
-extern char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+extern char *
+arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern void arena_free(Arena *arena); /* all; the arena can be used again */
 
 /* Grows by malloc; begin with {0}, end with text_free.  data ends in a zero byte once something was added. */
@@ -54,6 +55,8 @@ extern void text_printf(Text *text, const char *format, ...) __attribute__((form
 extern void text_json(Text *text, const char *data, size_t len);
 extern void text_free(Text *text);
 
+/* Bytes of the UTF-8 character at s, of at most len (> 0); 0: it is none (Unicode, table 3-7). */
+extern size_t utf8_length(const unsigned char *s, size_t len);
 /* UTF-8 as PostgreSQL takes it: no zero byte.  An absent one is. */
 extern bool slice_is_text(Slice slice);
 extern bool slice_is(Slice slice, const char *string);

@@ -269,19 +269,23 @@ refused_place(const unsigned char *digest)
 }
 
 void
-refused_put(RefusedTable *table, const unsigned char digest[SHA256_BYTES], double until)
+refused_put(RefusedTable *table, const unsigned char digest[SHA256_BYTES], double until,
+			const char *reason)
 {
 	size_t place = refused_place(digest);
 
 	memcpy(table->entries[place].digest, digest, SHA256_BYTES);
 	table->entries[place].until = until;
+	table->entries[place].reason = reason;
 }
 
-bool
-refused_has(const RefusedTable *table, const unsigned char digest[SHA256_BYTES], double now)
+const char *
+refused_why(const RefusedTable *table, const unsigned char digest[SHA256_BYTES], double now)
 {
 	size_t place = refused_place(digest);
 
 	return now < table->entries[place].until &&
-		   CRYPTO_memcmp(table->entries[place].digest, digest, SHA256_BYTES) == 0;
+				   CRYPTO_memcmp(table->entries[place].digest, digest, SHA256_BYTES) == 0
+			   ? table->entries[place].reason
+			   : NULL;
 }

@@ -50,12 +50,15 @@ typedef struct RefusedTable
 	{
 		unsigned char digest[SHA256_BYTES];
 		double until;
+		const char *reason;
 	} entries[REFUSED_ENTRIES];
 } RefusedTable;
 
-extern void
-refused_put(RefusedTable *table, const unsigned char digest[SHA256_BYTES], double until);
-extern bool
-refused_has(const RefusedTable *table, const unsigned char digest[SHA256_BYTES], double now);
+/* The reason is not copied. */
+extern void refused_put(RefusedTable *table, const unsigned char digest[SHA256_BYTES], double until,
+						const char *reason);
+/* Why it was refused; NULL: it was not, lately. */
+extern const char *
+refused_why(const RefusedTable *table, const unsigned char digest[SHA256_BYTES], double now);
 
 #endif /* USHERD_TOKEN_CACHE_H */

@@ -17,35 +17,6 @@ hex_value(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Unicode, table 3-7. */
-bool
-uri_is_utf8(Slice text)
-{
-	const unsigned char *at = (const unsigned char *) text.data;
-	const unsigned char *end = text.len > 0 ? at + text.len : at;
-
-	while (at < end)
-	{
-		unsigned char c = *at++, low = 0x80, high = 0xbf;
-		int more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-
-		if (c == 0 || (c >= 0x80 && c < 0xc2) || c > 0xf4 || end - at < more)
-			return false;
-		if (c == 0xe0)
-			low = 0xa0;
-		else if (c == 0xed)
-			high = 0x9f;
-		else if (c == 0xf0)
-			low = 0x90;
-		else if (c == 0xf4)
-			high = 0x8f;
-		for (; more > 0; more--, at++, low = 0x80, high = 0xbf)
-			if (*at < low || *at > high)
-				return false;
-	}
-	return true;
-}
-
 long
 uri_decode(Slice text, bool plus, char *out)
 {
@@ -69,7 +40,7 @@ uri_decode(Slice text, bool plus, char *out)
 			c = ' ';
 		out[n++] = c;
 	}
-	return uri_is_utf8((Slice){out, n}) ? (long) n : -1;
+	return slice_is_text((Slice){out, n}) ? (long) n : -1;
 }
 
 static bool

@@ -30,6 +30,5 @@ extern bool uri_path_next(Slice *rest, Slice *segment);
 /* Plain enough to stand in a path: A-Z a-z 0-9 . _ ~ : @ -, not empty, neither "." nor "..". */
 extern bool uri_name_is_plain(Slice name);
 
-extern bool uri_is_utf8(Slice text); /* and without zero bytes */
 
 #endif /* USHERD_URI_H */

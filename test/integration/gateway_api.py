@@ -342,9 +342,6 @@ class Api(gateway_lib.Api):
 
     # subscriptions
 
-    def poll(self, client, name, **body):
-        return self.fine(client.post("/v1/subscriptions/%s/poll" % name, dict({"member": "m"}, **body)))
-
     def subscriptions(self):
         self.cluster.rows("SELECT usher.subscribe('work', 'work.*')")
         self.cluster.rows("SET usher.tenant = 'acme'; SELECT usher.subscribe('theirs')")

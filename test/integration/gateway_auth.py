@@ -81,7 +81,7 @@ class Auth:
         base = lib.work_directory()
         self.cluster = lib.Cluster(base).initdb().start().create()
         self.daemon = usherd.Usherd(self.cluster, access_log=os.path.join(base, "usherd", "access"),
-                                    api_key_cache_seconds="1")
+                                    api_key_cache_seconds="1", operator_tenant="acme")
         self.make_keys()
         self.daemon.start()
         for tenant in TENANTS:
@@ -437,6 +437,17 @@ class Auth:
         ensure(before == after, "tenants, keys and relations were %d and are %d" % (before, after))
         ensure(self.cluster.log_count("syntax error") == errors, "the server has seen a syntax error")
 
+    def operators(self):
+        """What belongs to no tenant is for the operators' tenant; a tenant's own keys can have any scope and show nothing of it."""
+        key = self.sql("beta", "SELECT usher.create_api_key('curious', '{sinks}')")[0][0]
+        for what, headers, expected in (("the operators' user", self.daemon.token(tenant="acme", scopes="sinks"), 200),
+                                        ("another tenant's", self.daemon.token(tenant="beta", scopes="sinks"), 403),
+                                        ("another tenant's, of all scopes", self.daemon.token(tenant="beta", scopes="*"), 403),
+                                        ("another tenant's key", key, 403)):
+            with self.daemon.client(token=False) as client:
+                reply = client.get("/v1/sinks", Authorization="Bearer " + headers)
+                ensure(reply.status == expected, "%s: %r" % (what, reply))
+
     def rates(self):
         """Wrong credentials count for the address that brings them, whatever the route; a key has the class that it was made with."""
         slow = self.sql("beta", "SELECT usher.create_api_key('slow', '{log:read}', NULL, 'slow')")[0][0]
@@ -477,7 +488,7 @@ def main():
               ("every route with every credential", auth.table), ("every route with every scope", auth.scopes),
               ("newer tokens are good", auth.later), ("marks of three tenants", auth.write_marks),
               ("no byte of another tenant", auth.isolation), ("three tenants in one batch", auth.batch),
-              ("SQL as data", auth.injections), ("keys are read again", auth.keys_again),
+              ("SQL as data", auth.injections), ("what belongs to no tenant", auth.operators), ("keys are read again", auth.keys_again),
               ("revocations are read again", auth.again), ("rates of credentials", auth.rates), ("no secret in a log", auth.secrets)], 200)
 
 

@@ -59,7 +59,7 @@ class Api:
     """c is a client of the tenant default with all scopes, acme one of another tenant."""
 
     def __init__(self):
-        self.cluster = lib.Cluster(lib.work_directory(), conf={"usher.partition_size": "1000"}).initdb().start().create()
+        self.cluster = lib.Cluster(lib.work_directory(), conf={"usher.partition_size": "1000", "track_functions": "all"}).initdb().start().create()
         self.cluster.rows("SELECT usher.create_tenant('acme')")
         self.daemon = usherd.Usherd(self.cluster).start()
         self.c = self.daemon.client()
@@ -76,3 +76,6 @@ class Api:
     def fine(self, reply, status=200):
         ensure(reply.status == status, "%s instead of %d" % (reply, status))
         return reply.json() if reply.body else None
+
+    def poll(self, client, name, **body):
+        return self.fine(client.post("/v1/subscriptions/%s/poll" % name, dict({"member": "m"}, **body)))

@@ -143,6 +143,14 @@ class Operation:
             ensure(client.get("/healthz").status == 200, "it is alive")
         self.cluster.start()
         self.daemon.wait_ready()
+        self.cluster.rows("REVOKE EXECUTE ON PROCEDURE usher.gateway_wait FROM usher_gateway")
+        try:
+            lib.wait_until(lambda: self.daemon.admin().get("/readyz").status == 503, 20, "a log that cannot be followed to count")
+            reply = self.daemon.admin().get("/readyz")
+            ensure("the log cannot be followed" in reply.json()["detail"] and int(reply.headers["retry-after"]) >= 1, repr(reply))
+        finally:
+            self.cluster.rows("GRANT EXECUTE ON PROCEDURE usher.gateway_wait TO usher_gateway")
+        self.daemon.wait_ready()
 
     # replies
 
@@ -245,6 +253,32 @@ class Operation:
         finally:
             self.cluster.rows("SELECT usher.set_rate_limit('default', 'general', 0, 0)")
             self.daemon.configure(rate_limits=usherd.NO_LIMITS)
+            self.hangup("the configuration was read again")
+
+    def origins(self):
+        """A page of an allowed origin may send every header that a route knows, and read what is told; others may nothing."""
+        self.daemon.configure(cors_origins="https://app.example https://other.example")
+        self.hangup("the configuration was read again")
+        try:
+            with self.daemon.client(token=False) as client:
+                document = client.get("/openapi.json").json()
+                wanted = {p["name"].lower() for path in document["paths"].values() for operation in path.values()
+                          for p in operation.get("parameters", []) if p.get("in") == "header"}
+                reply = client.request("OPTIONS", "/v1/streams/a-1/events", headers={
+                    "Origin": "https://app.example", "Access-Control-Request-Method": "POST"})
+                ensure(reply.status == 204 and reply.headers["access-control-allow-origin"] == "https://app.example", str(reply.pairs))
+                ensure("POST" in reply.headers["access-control-allow-methods"].split(", "), str(reply.pairs))
+                allowed = {name.lower() for name in reply.headers["access-control-allow-headers"].split(", ")}
+                lib.ensure_empty((wanted | {"authorization", "content-type", "ce-id", "traceparent"}) - allowed, "headers that are not allowed")
+            with self.daemon.client() as client:
+                reply = client.get("/v1/whoami", Origin="https://other.example")
+                ensure(reply.headers["access-control-allow-origin"] == "https://other.example", str(reply.pairs))
+                ensure("request-id" in reply.headers["access-control-expose-headers"].lower().split(", "), str(reply.pairs))
+                ensure(("Vary", "Origin") in reply.pairs, str(reply.pairs))
+                reply = client.get("/v1/whoami", Origin="https://evil.example")
+                ensure(reply.status == 200 and "access-control-allow-origin" not in reply.headers, str(reply.pairs))
+        finally:
+            self.daemon.configure(cors_origins="")
             self.hangup("the configuration was read again")
 
     def addresses(self):
@@ -375,7 +409,7 @@ def main():
     test = Operation()
     lib.main([("flags and mistakes", test.flags), ("no administration", test.alone),
               ("metrics", test.metrics), ("compressed replies", test.compressed),
-              ("reload", test.reload), ("rotated logs", test.rotation), ("rates", test.rates), ("addresses", test.addresses),
+              ("reload", test.reload), ("rotated logs", test.rotation), ("rates", test.rates), ("addresses", test.addresses), ("origins", test.origins),
               ("a crowd of one address", test.crowd), ("readiness", test.readiness), ("drain", test.drain),
               ("what systemd is told", test.systemd)], 120)
 

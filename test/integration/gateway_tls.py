@@ -3,7 +3,9 @@
 
 HTTP/2 must never be negotiated: only HTTP/1.1 is spoken. What clients of others make of it is gateway_clients.py.
 """
+import contextlib
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -138,12 +140,28 @@ class Tls:
             return False    # the old certificate, which is not trusted any more
 
 
+    def stalled(self):
+        """Who never comes to the end of a handshake is ended by time, as others are."""
+        self.daemon.configure(idle_timeout_seconds=2, header_timeout_seconds=2)
+        self.daemon.process.send_signal(signal.SIGHUP)
+        sockets = []
+        for sent in (b"", b"\x16\x03\x01\x02\x00", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"):
+            connection = socket.create_connection(("127.0.0.1", self.daemon.port), timeout=10)
+            connection.sendall(sent)
+            sockets.append(connection)
+        for connection in sockets:
+            with connection, contextlib.suppress(ConnectionError):
+                ensure(connection.recv(1) == b"", "something was said")
+        with self.connect(verify=False) as connection:
+            self.ask(connection)
+
+
 def main():
     lib.arguments("TLS of usherd.")
     tls = Tls()
     lib.main([("TLS 1.2 and 1.3 only", tls.protocols), ("HTTP/2 is never negotiated", tls.alpn), ("plain HTTP", tls.plain),
               ("many records", tls.large), ("a new certificate", tls.reload),
-              ("usherd ends well", tls.daemon.stop)], 90)
+              ("handshakes that never end", tls.stalled), ("usherd ends well", tls.daemon.stop)], 90)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
 #include "identity.h"
 #include "journal.h"
 #include "jwt.h"
+#include "limit.h"
 #include "sha256.h"
 
 #include <stdarg.h>
@@ -60,6 +61,33 @@ journal(JournalLevel level, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(journalled + len, sizeof(journalled) - len, format, args);
 	va_end(args);
+}
+
+static bool may_try = true;
+static int tries,
+	wrong_ones; /* credentials of the address that were looked into, and those that were wrong */
+static const Address somewhere = {.bytes = {[15] = 1}};
+
+double
+limit_clock(void)
+{
+	return now;
+}
+
+bool
+limit_may_try_credential(const Address *address, double at, LimitAnswer *answer)
+{
+	(void) at;
+	tries += may_try && memcmp(address, &somewhere, sizeof(somewhere)) == 0;
+	*answer = (LimitAnswer){.allowed = may_try};
+	return may_try;
+}
+
+void
+limit_wrong_credential(const Address *address, double at)
+{
+	(void) at;
+	wrong_ones += memcmp(address, &somewhere, sizeof(somewhere)) == 0;
 }
 
 static DbCall calls[200];
@@ -117,6 +145,8 @@ answer(DbOutcome outcome, PGresult *result)
  * Requests
  */
 
+static const Address *asked_from; /* NULL: nobody counts */
+
 typedef struct Asked
 {
 	IdentityOutcome outcome;
@@ -143,7 +173,7 @@ ask(Asked *asked, const char *header)
 	const char *reason = NULL;
 
 	memset(asked, 0, sizeof(*asked));
-	asked->outcome = identity_of(slice, &asked->identity, &reason, done, asked);
+	asked->outcome = identity_of(slice, asked_from, &asked->identity, &reason, done, asked);
 	snprintf(asked->reason, sizeof(asked->reason), "%s", reason ? reason : "");
 }
 
@@ -308,6 +338,44 @@ test_keys(void)
 	now = NOW + 200;
 }
 
+/* Begins long behind the tests before it, so that what they had refused is forgotten. */
+static void
+test_wrong_ones(void)
+{
+	char *good = token("u", "s", NOW + 190, NOW + 400),
+		 *known = token("v", "s", NOW + 190, NOW + 400);
+	char *wrong = token("u", "s", NOW - 100, NOW - 50);
+	Asked asked;
+
+	asked_from = &somewhere;
+	tries = wrong_ones = 0;
+	ok(gives(known, IDENTITY_OK, "") && tries == 1 && wrong_ones == 0,
+	   "a good token counts for nobody");
+	ok(gives(wrong, IDENTITY_INVALID, "the token has expired") && tries == 2 && wrong_ones == 1,
+	   "a wrong one counts for its address");
+	ok(gives(wrong, IDENTITY_INVALID, "the token has expired") && tries == 2 && wrong_ones == 1,
+	   "and is remembered");
+	now += 5;
+	ok(gives(wrong, IDENTITY_INVALID, "the token has expired") && tries == 3 && wrong_ones == 2,
+	   "for five seconds");
+	ask(&asked, "ApiKey " KEY "3");
+	ok(asked.outcome == IDENTITY_PENDING && tries == 4, "so is a key");
+	answer(DB_DONE, row(NULL, NULL, NULL, NULL, NULL));
+	ok(answered(&asked, IDENTITY_INVALID, "the API key is not known") && wrong_ones == 3,
+	   "when the database does not know it");
+	may_try = false;
+	ok(gives(good, IDENTITY_LIMITED, "") && gives("ApiKey " KEY "4", IDENTITY_LIMITED, "") &&
+		   ncalls == 0,
+	   "an address that brought too many has no other looked into");
+	ok(gives(known, IDENTITY_OK, "") && gives(wrong, IDENTITY_INVALID, "the token has expired"),
+	   "but those that are known");
+	may_try = true;
+	ok(gives(good, IDENTITY_OK, ""), "until it may again");
+	asked_from = NULL;
+	now = NOW + 220;
+	free(good), free(known), free(wrong);
+}
+
 static void
 test_no_database(void)
 {
@@ -468,6 +536,7 @@ main(void)
 	test_anonymous();
 	test_tokens();
 	test_keys();
+	test_wrong_ones();
 	test_no_database();
 	test_revoked();
 	test_ready();

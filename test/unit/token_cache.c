@@ -266,20 +266,21 @@ test_refused(void)
 	unsigned char digest[SHA256_BYTES], other[SHA256_BYTES];
 
 	digest_of(1, digest);
-	ok(!refused_has(&table, digest, 0), "nothing was refused");
-	refused_put(&table, digest, 5);
+	ok(!refused_why(&table, digest, 0), "nothing was refused");
+	refused_put(&table, digest, 5, "wrong");
 	digest_of(2, other);
-	ok(refused_has(&table, digest, 4.9) && !refused_has(&table, digest, 5),
+	ok(refused_why(&table, digest, 4.9) && strcmp(refused_why(&table, digest, 4.9), "wrong") == 0 &&
+		   !refused_why(&table, digest, 5),
 	   "refused, for a moment");
-	ok(!refused_has(&table, other, 0), "but no other");
+	ok(!refused_why(&table, other, 0), "but no other");
 	memset(other, 0, sizeof(other));
-	ok(!refused_has(&table, other, 0), "the digest of zeros is none that was refused");
+	ok(!refused_why(&table, other, 0), "the digest of zeros is none that was refused");
 	for (int i = 0; i < 100000; i++)
 	{
 		digest_of(i, other);
-		refused_put(&table, other, 5);
+		refused_put(&table, other, 5, "wrong");
 	}
-	ok(refused_has(&table, other, 1), "100,000 refusals leave the newest");
+	ok(refused_why(&table, other, 1), "100,000 refusals leave the newest");
 }
 
 int
