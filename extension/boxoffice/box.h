@@ -10,6 +10,7 @@
  *	  config.c   what a reservation must know of zone, show and event
  *	  seats.c    numbered seats: taken by name, or the best ones
  *	  look.c     what a user has already: limits, repeated keys
+ *	  json.c     a new booking as jsonb
  *	  rows.c     bookings, items and events are written
  *	  reserve.c  requests in, bookings or refusals out
  */
@@ -308,7 +309,13 @@ usher_look_key(UsherBoxLook *look, const UsherBoxRequest *r, pg_uuid_t *id, int6
 /* ---- seats.c ---- */
 extern bool usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item);
 
-/* ---- rows.c ---- */
-extern void usher_box_write(UsherBoxRequest **granted, int n);
+/* ---- json.c ---- */
 extern Jsonb *usher_box_items_json(const UsherBoxRequest *r);
+extern Jsonb *usher_box_booking_json(const UsherBoxRequest *r);
+
+/* ---- rows.c ---- */
+#define USHER_UUID_LEN 36 /* as text */
+
+extern void usher_box_write(UsherBoxRequest **granted, int n);
+extern void usher_box_uuid_text(const pg_uuid_t *id, char *at);
 #endif /* USHER_BOX_H */

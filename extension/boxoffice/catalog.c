@@ -127,6 +127,10 @@ usher_box_run(UsherBoxPlan *plan, const Datum *args, const char *nulls, long max
 void
 usher_box_check_state(void)
 {
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+						errmsg("this server is a standby: it says what is free, and sells nothing"),
+						errhint("Ask the primary.")));
 	usher_append_check_state();
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR, (errcode(ERRCODE_USHER_ISOLATION_LEVEL),

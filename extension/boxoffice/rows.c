@@ -13,143 +13,14 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 
 #define STREAM_PREFIX   "booking-"
-#define STREAM_NAME_LEN (sizeof(STREAM_PREFIX) - 1 + 36)
-
-/* ---- JSON ---- */
-
-static void
-push_key(JsonbParseState **state, const char *key)
-{
-	JsonbValue v = {.type = jbvString};
-
-	v.val.string.val = (char *) key;
-	v.val.string.len = (int) strlen(key);
-	(void) pushJsonbValue(state, WJB_KEY, &v);
-}
-
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token, const char *s, int len)
-{
-	JsonbValue v = {.type = jbvString};
-
-	v.val.string.val = (char *) s;
-	v.val.string.len = len;
-	(void) pushJsonbValue(state, token, &v);
-}
-
-static void
-add_string(JsonbParseState **state, const char *key, const char *s)
-{
-	push_key(state, key);
-	push_string(state, WJB_VALUE, s, (int) strlen(s));
-}
-
-static void
-add_integer(JsonbParseState **state, const char *key, int64 n)
-{
-	JsonbValue v = {.type = jbvNumeric};
-
-	push_key(state, key);
-	v.val.numeric = int64_to_numeric(n);
-	(void) pushJsonbValue(state, WJB_VALUE, &v);
-}
-
-static void
-add_time(JsonbParseState **state, const char *key, TimestampTz at)
-{
-	char buffer[MAXDATELEN + 1];
-	int utc = 0;
-
-	push_key(state, key);
-	(void) JsonEncodeDateTime(buffer, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
-	push_string(state, WJB_VALUE, buffer, (int) strlen(buffer));
-}
-
-static void
-add_seats(JsonbParseState **state, ArrayType *seats)
-{
-	Datum *labels;
-	int n;
-
-	deconstruct_array(seats, TEXTOID, -1, false, TYPALIGN_INT, &labels, NULL, &n);
-	push_key(state, "seats");
-	(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < n; i++)
-	{
-		text *label = DatumGetTextPP(labels[i]);
-
-		push_string(state, WJB_ELEM, VARDATA_ANY(label), VARSIZE_ANY_EXHDR(label));
-	}
-	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
-}
-
-/* (Keys in the order in which jsonb keeps them, shorter ones first: then they need no sorting.) */
-static JsonbValue *
-push_items(JsonbParseState **state, const UsherBoxRequest *r)
-{
-	(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < r->nitems; i++)
-	{
-		const UsherBoxItem *item = &r->items[i];
-
-		(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-		add_integer(state, "fee", item->fee);
-		add_integer(state, "tax", item->tax);
-		add_integer(state, "item", i + 1);
-		add_integer(state, "zone", item->zone_id);
-		if (item->seats)
-			add_seats(state, item->seats);
-		add_integer(state, "quantity", item->quantity);
-		add_integer(state, "price_type", item->config.price_type_id);
-		add_integer(state, "unit_price", item->config.unit_price);
-		(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
-	}
-	return pushJsonbValue(state, WJB_END_ARRAY, NULL);
-}
-
-Jsonb *
-usher_box_items_json(const UsherBoxRequest *r)
-{
-	JsonbParseState *state = NULL;
-
-	return JsonbValueToJsonb(push_items(&state, r));
-}
-
-/* Data of the event; the booking's code is for the customer alone, and not in it. */
-static Jsonb *
-booking_json(const UsherBoxRequest *r)
-{
-	JsonbParseState *state = NULL;
-	char *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&r->booking_id)));
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	add_integer(&state, "fee", r->fee);
-	add_integer(&state, "tax", r->tax);
-	add_integer(&state, "show", r->show_id);
-	push_key(&state, "user");
-	push_string(&state, WJB_VALUE, VARDATA_ANY(r->user_id), VARSIZE_ANY_EXHDR(r->user_id));
-	add_integer(&state, "event", r->event_id);
-	push_key(&state, "items");
-	(void) push_items(&state, r);
-	add_integer(&state, "total", r->total);
-	add_string(&state, "status", "reserved");
-	add_string(&state, "booking", id);
-	add_string(&state, "currency", r->items[0].config.currency);
-	add_integer(&state, "quantity", r->quantity);
-	add_time(&state, "created_at", r->created_at);
-	add_time(&state, "expires_at", r->expires_at);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
+#define STREAM_NAME_LEN (sizeof(STREAM_PREFIX) - 1 + USHER_UUID_LEN)
+#define CHUNK_ROWS      100 /* in one multi-insert: some pages */
 
 /* ---- rows ---- */
 
@@ -158,36 +29,49 @@ typedef struct Writer
 	Relation rel;
 	CatalogIndexState indexes;
 	EState *estate;
-	TupleTableSlot **slots;
-	int n;
+	TupleTableSlot *slots[CHUNK_ROWS];
+	int made, n;
 } Writer;
 
 static void
-writer_open(Writer *w, Oid relid, int natts, int max)
+writer_open(Writer *w, Oid relid, int natts)
 {
 	w->rel = table_open(relid, RowExclusiveLock);
 	Ensure(RelationGetNumberOfAttributes(w->rel) == natts,
 		   "a table of the box office has other columns than this library knows");
 	w->indexes = CatalogOpenIndexes(w->rel);
 	w->estate = CreateExecutorState();
-	w->slots = palloc_array(TupleTableSlot *, max);
+	w->made = w->n = 0;
+}
+
+static void
+writer_flush(Writer *w)
+{
+	if (w->n == 0)
+		return;
+	usher_rows_insert(w->indexes, w->estate, w->slots, w->n, NULL, NULL);
+	for (int i = 0; i < w->n; i++)
+		ExecClearTuple(w->slots[i]);
 	w->n = 0;
 }
 
 static void
 writer_add(Writer *w, Datum *values, bool *nulls)
 {
-	w->slots[w->n] = MakeSingleTupleTableSlot(RelationGetDescr(w->rel), &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(w->rel), values, nulls), w->slots[w->n],
-					   true);
-	w->n++;
+	TupleDesc desc = RelationGetDescr(w->rel);
+
+	if (w->n == CHUNK_ROWS)
+		writer_flush(w);
+	if (w->n == w->made)
+		w->slots[w->made++] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), w->slots[w->n++], true);
 }
 
 static void
 writer_close(Writer *w)
 {
-	usher_rows_insert(w->indexes, w->estate, w->slots, w->n, NULL, NULL);
-	for (int i = 0; i < w->n; i++)
+	writer_flush(w);
+	for (int i = 0; i < w->made; i++)
 		ExecDropSingleTupleTableSlot(w->slots[i]);
 	CatalogCloseIndexes(w->indexes);
 	FreeExecutorState(w->estate);
@@ -200,7 +84,7 @@ write_bookings(UsherBoxRequest **granted, int n)
 	Writer w;
 	Datum status = CStringGetTextDatum("reserved");
 
-	writer_open(&w, usher_box()->bookings, BOOKING_NATTS, n);
+	writer_open(&w, usher_box()->bookings, BOOKING_NATTS);
 	for (int i = 0; i < n; i++)
 	{
 		const UsherBoxRequest *r = granted[i];
@@ -238,11 +122,8 @@ static void
 write_items(UsherBoxRequest **granted, int n)
 {
 	Writer w;
-	int total = 0;
 
-	for (int i = 0; i < n; i++)
-		total += granted[i]->nitems;
-	writer_open(&w, usher_box()->items, ITEM_NATTS, total);
+	writer_open(&w, usher_box()->items, ITEM_NATTS);
 	for (int i = 0; i < n; i++)
 		for (int k = 0; k < granted[i]->nitems; k++)
 		{
@@ -269,16 +150,12 @@ write_items(UsherBoxRequest **granted, int n)
 
 /* ---- events ---- */
 
-static text *
-stream_name(const pg_uuid_t *id)
+/* Without a terminating null. */
+void
+usher_box_uuid_text(const pg_uuid_t *id, char *at)
 {
 	static const char digits[] = "0123456789abcdef";
-	text *name = palloc(VARHDRSZ + STREAM_NAME_LEN);
-	char *at = VARDATA(name);
 
-	SET_VARSIZE(name, VARHDRSZ + STREAM_NAME_LEN);
-	memcpy(at, STREAM_PREFIX, sizeof(STREAM_PREFIX) - 1);
-	at += sizeof(STREAM_PREFIX) - 1;
 	for (int i = 0; i < UUID_LEN; i++)
 	{
 		if (i == 4 || i == 6 || i == 8 || i == 10)
@@ -286,6 +163,16 @@ stream_name(const pg_uuid_t *id)
 		*at++ = digits[id->data[i] >> 4];
 		*at++ = digits[id->data[i] & 15];
 	}
+}
+
+static text *
+stream_name(const pg_uuid_t *id)
+{
+	text *name = palloc(VARHDRSZ + STREAM_NAME_LEN);
+
+	SET_VARSIZE(name, VARHDRSZ + STREAM_NAME_LEN);
+	memcpy(VARDATA(name), STREAM_PREFIX, sizeof(STREAM_PREFIX) - 1);
+	usher_box_uuid_text(id, VARDATA(name) + sizeof(STREAM_PREFIX) - 1);
 	return name;
 }
 
@@ -313,7 +200,7 @@ write_events(UsherBoxRequest **granted, int n)
 							.type = type,
 							.metadata = granted[i]->metadata ? granted[i]->metadata : empty};
 
-		event.data = granted[i]->json = booking_json(granted[i]);
+		event.data = granted[i]->json = usher_box_booking_json(granted[i]);
 		old = MemoryContextSwitchTo(scratch);
 		(void) usher_append_event(&event);
 		MemoryContextSwitchTo(old);
