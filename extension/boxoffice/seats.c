@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -71,6 +72,21 @@ choose(UsherBoxRequest *r, UsherBoxItem *item)
 	return false;
 }
 
+static char *
+labels_of(ArrayType *seats)
+{
+	StringInfoData list;
+	Datum *labels;
+	int n;
+
+	initStringInfo(&list);
+	deconstruct_array(seats, TEXTOID, -1, false, TYPALIGN_INT, &labels, NULL, &n);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", TextDatumGetCString(labels[i]));
+	appendStringInfoChar(&list, '.');
+	return list.data;
+}
+
 /* False: the request is refused, with the seats concerned. */
 bool
 usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item)
@@ -90,7 +106,7 @@ usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item)
 	usher_box_refuse(r, ERRCODE_USHER_SEAT_TAKEN,
 					 psprintf("%d of the seats are taken, or do not exist",
 							  ArrayGetNItems(ARR_NDIM(taken), ARR_DIMS(taken))),
-					 NULL, "Choose others.");
+					 labels_of(taken), "Choose others.");
 	r->refusal.seats = taken;
 	return false;
 }

@@ -12,7 +12,7 @@ BEGIN
           ORDER BY s.label FOR NO KEY UPDATE SKIP LOCKED) f;
     IF coalesce(cardinality(mine), 0) < cardinality(labels) THEN
         -- (a label that stands twice is missing once)
-        RETURN (SELECT array_agg(m.label) FROM (SELECT l.label FROM unnest(labels) AS l (label) EXCEPT ALL SELECT unnest(mine)) m);
+        RETURN (SELECT array_agg(m.label ORDER BY m.label) FROM (SELECT l.label FROM unnest(labels) AS l (label) EXCEPT ALL SELECT unnest(mine)) m);
     END IF;
     UPDATE boxoffice.seats s SET booking_id = booking WHERE s.tenant_id = tenant AND s.zone_id = zone AND s.label = ANY (mine);
     RETURN NULL;
