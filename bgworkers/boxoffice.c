@@ -28,6 +28,7 @@
 #define BATCH      1000
 #define LOCKED_MS  20 /* what is due is locked by others: look again */
 #define NO_SLOT_MS 5000
+#define BAD_MS     1000 /* some cannot expire: try them again */
 
 PGDLLEXPORT void usher_boxoffice_main(Datum arg);
 
@@ -35,7 +36,8 @@ typedef struct BoxWorker
 {
 	UsherWorker worker;
 	UsherDb *db;
-	bool failed; /* the last round: bookings one by one, what can be done is done */
+	bool failed; /* a batch: bookings one by one, what can be done is done */
+	int bad; /* the first due that cannot expire, left out */
 } BoxWorker;
 
 static UsherDb *exit_db;
@@ -96,29 +98,51 @@ until_next(UsherDb *db)
 	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1;
 }
 
+/*
+ * Let a batch expire; when one has failed, one booking at a time, and those
+ * that fail alone are left out until everything else is done.
+ */
+static int32
+expire(BoxWorker *w)
+{
+	static UsherBoxPlan plan = {
+		.sql = "SELECT boxoffice.expire_due($1, $2)", .nargs = 2, .types = {INT4OID, INT4OID}};
+	bool alone = w->failed;
+	int bad = w->bad;
+	Datum args[] = {Int32GetDatum(alone ? 1 : BATCH), Int32GetDatum(bad)};
+	int32 expired;
+	bool isnull;
+
+	w->failed = true;
+	w->bad += alone; /* if this one fails */
+	expired = DatumGetInt32(run(&plan, args, "letting reservations expire", &isnull));
+	w->failed = alone && expired > 0;
+	w->bad = bad;
+	return expired;
+}
+
 static long
 box_round(void *state)
 {
-	static UsherBoxPlan expire = {
-		.sql = "SELECT boxoffice.expire_due($1)", .nargs = 1, .types = {INT4OID}};
 	static UsherBoxPlan settle = {
 		.sql = "SELECT boxoffice.settle_cancelled($1)", .nargs = 1, .types = {INT4OID}};
 	BoxWorker *w = state;
-	int batch = w->failed ? 1 : BATCH;
-	Datum args[] = {Int32GetDatum(batch)};
+	Datum args[] = {Int32GetDatum(BATCH)};
 	int32 expired, settled;
-	bool isnull;
+	bool isnull, bad;
 
 	if (!schema_exists(w->db))
 	{
 		w->worker.done = true;
 		return -1;
 	}
-	w->failed = true;
-	expired = DatumGetInt32(run(&expire, args, "letting reservations expire", &isnull));
+	expired = expire(w);
 	settled = DatumGetInt32(run(&settle, args, "cancelling bookings of cancelled shows", &isnull));
-	w->failed = false;
-	return expired == batch || settled > 0 ? 0 : until_next(w->db);
+	if (w->failed || expired == BATCH || settled > 0)
+		return 0;
+	bad = w->bad > 0;
+	w->bad = 0;
+	return bad ? BAD_MS : until_next(w->db);
 }
 
 /* The argument is the number of our database's entry. */

@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -174,9 +175,37 @@ usher_boxoffice_emit(PG_FUNCTION_ARGS)
 
 	check_inside();
 	usher_check_object(event.data, "event data");
+	/* (Its stream may have been deleted by hand: what is sold goes on all the same.) */
 	event.stream = usher_stream_lock(event.tenant_id, name, true);
-	usher_check_expected(event.stream, name, false, 0);
 	PG_RETURN_INT64(usher_append_event(&event));
+}
+
+/* end_bookings(tenants, ids, status, reason): those bookings, which are locked and hold places. */
+PG_FUNCTION_INFO_V1(usher_boxoffice_end_bookings);
+Datum
+usher_boxoffice_end_bookings(PG_FUNCTION_ARGS)
+{
+	char *status = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	text *reason = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
+	UsherBoxEnded *ended;
+	Datum *tenants, *ids;
+	int n, nids;
+
+	check_inside();
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT4OID, sizeof(int32), true, TYPALIGN_INT,
+					  &tenants, NULL, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL,
+					  &nids);
+	Ensure(n == nids && n > 0, "not a tenant for each booking");
+	ended = palloc0_array(UsherBoxEnded, n);
+	for (int i = 0; i < n; i++)
+	{
+		ended[i].tenant_id = DatumGetInt32(tenants[i]);
+		ended[i].id = *DatumGetUUIDP(ids[i]);
+		ended[i].status = status;
+	}
+	usher_box_end(ended, n, reason);
+	PG_RETURN_VOID();
 }
 
 /*

@@ -11,7 +11,9 @@
  *	  seats.c    numbered seats: taken by name, or the best ones
  *	  look.c     what a user has already: limits, repeated keys
  *	  json.c     a new booking as jsonb
+ *	  writer.c   rows of a table, many at once
  *	  rows.c     bookings, items and events are written
+ *	  end.c      bookings that expire, or are cancelled by the organiser, many at once
  *	  reserve.c  requests in, bookings or refusals out
  */
 #ifndef USHER_BOX_H
@@ -20,6 +22,8 @@
 #include "usher.h"
 #include "shmem.h"
 
+#include "catalog/indexing.h"
+#include "executor/tuptable.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/snapshot.h"
@@ -81,7 +85,8 @@ typedef struct UsherBox
 {
 	Oid owner; /* of the tables */
 	Oid bookings, items, seats;
-	Oid by_user, by_key; /* indexes of the bookings */
+	Oid by_id, by_user, by_key, by_deadline; /* indexes of the bookings */
+	Oid items_by_booking;
 } UsherBox;
 
 extern const UsherBox *usher_box(void);
@@ -286,6 +291,7 @@ extern void usher_box_raise(const UsherBoxRefusal *refusal) pg_attribute_noretur
 
 /* ---- look.c ---- */
 
+/* All zero to begin with. */
 typedef struct UsherBoxLook
 {
 	Snapshot snapshot;
@@ -299,7 +305,7 @@ typedef struct UsherUserHas
 	int expired; /* holds that ran out in the last half hour */
 } UsherUserHas;
 
-extern void usher_look_begin(UsherBoxLook *look);
+extern bool usher_box_status_is(Datum status, const char *name);
 extern void usher_look_end(UsherBoxLook *look);
 extern UsherUserHas usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r);
 /* True: a booking was made with this key; its id, and the fingerprint of its request. */
@@ -309,13 +315,49 @@ usher_look_key(UsherBoxLook *look, const UsherBoxRequest *r, pg_uuid_t *id, int6
 /* ---- seats.c ---- */
 extern bool usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item);
 
+/* ---- end.c ---- */
+/* A booking that holds places, and no longer will. */
+typedef struct UsherBoxEnded
+{
+	int32 tenant_id;
+	pg_uuid_t id;
+	HeapTuple row; /* as it is */
+	const char *status; /* as it will be */
+	text *user_id;
+	int32 quantity;
+	int64 event_id, show_id, total, refund_due;
+	bool seats; /* it has numbered ones */
+} UsherBoxEnded;
+
+extern void usher_box_end(UsherBoxEnded *ended, int n, text *reason);
+
 /* ---- json.c ---- */
 extern Jsonb *usher_box_items_json(const UsherBoxRequest *r);
 extern Jsonb *usher_box_booking_json(const UsherBoxRequest *r);
+extern Jsonb *usher_box_ended_json(const UsherBoxEnded *b, const text *reason);
+
+/* ---- writer.c ---- */
+#define USHER_BOX_WRITER_ROWS 100 /* at once: some pages */
+
+typedef struct UsherBoxWriter
+{
+	Relation rel;
+	CatalogIndexState indexes;
+	struct EState *estate;
+	TupleTableSlot *slots[USHER_BOX_WRITER_ROWS];
+	int made, n;
+	bool updates;
+} UsherBoxWriter;
+
+extern void usher_box_writer_open(UsherBoxWriter *w, Oid relid, int natts);
+extern void usher_box_writer_insert(UsherBoxWriter *w, Datum *values, bool *nulls);
+extern void usher_box_writer_update(UsherBoxWriter *w, ItemPointer old, HeapTuple tuple);
+extern void usher_box_writer_close(UsherBoxWriter *w);
 
 /* ---- rows.c ---- */
 #define USHER_UUID_LEN 36 /* as text */
 
 extern void usher_box_write(UsherBoxRequest **granted, int n);
 extern void usher_box_uuid_text(const pg_uuid_t *id, char *at);
+extern text *usher_box_stream_name(const pg_uuid_t *id);
 #endif /* USHER_BOX_H */

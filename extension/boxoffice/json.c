@@ -282,3 +282,39 @@ usher_box_booking_json(const UsherBoxRequest *r)
 	end(&json);
 	return finished(&json);
 }
+
+/* Data of the event that ends a booking. */
+Jsonb *
+usher_box_ended_json(const UsherBoxEnded *b, const text *reason)
+{
+	static const char *const keys[] = {"show",   "user",    "event",    "total",
+									   "status", "booking", "quantity", "refund_due"};
+	static const char *const keys_reason[] = {
+		"show", "user", "event", "total", "reason", "status", "booking", "quantity", "refund_due"};
+	Json json = start(256);
+	char id[USHER_UUID_LEN];
+
+	if (reason)
+	{
+		begin(&json, JB_FOBJECT, lengthof(keys_reason));
+		add_keys(&json, keys_reason, lengthof(keys_reason));
+	}
+	else
+	{
+		begin(&json, JB_FOBJECT, lengthof(keys));
+		add_keys(&json, keys, lengthof(keys));
+	}
+	add_integer(&json, b->show_id);
+	add_string(&json, VARDATA_ANY(b->user_id), VARSIZE_ANY_EXHDR(b->user_id));
+	add_integer(&json, b->event_id);
+	add_integer(&json, b->total);
+	if (reason)
+		add_string(&json, VARDATA_ANY(reason), VARSIZE_ANY_EXHDR(reason));
+	add_string(&json, b->status, strlen(b->status));
+	usher_box_uuid_text(&b->id, id);
+	add_string(&json, id, sizeof(id));
+	add_integer(&json, b->quantity);
+	add_integer(&json, b->refund_due);
+	end(&json);
+	return finished(&json);
+}

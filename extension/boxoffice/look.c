@@ -3,7 +3,7 @@
  *	  What a user has already: places for the limit, bookings by a repeated key.
  *
  * The user is locked, and the snapshot is taken behind the locks of a whole
- * batch: it shows every booking of these users, and our own of earlier
+ * batch, at its first look: it shows every booking of these users, and our own of earlier
  * statements.  Rows of the call itself are not written yet; reserve.c counts them.
  */
 #include "boxoffice/box.h"
@@ -18,11 +18,14 @@
 
 #define ABUSE_WINDOW_US (30 * USECS_PER_MINUTE)
 
-void
-usher_look_begin(UsherBoxLook *look)
+/* At the first look: most requests of a sale without limits need none. */
+static void
+open_tables(UsherBoxLook *look)
 {
 	const UsherBox *box = usher_box();
 
+	if (look->rel)
+		return;
 	look->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	look->rel = table_open(box->bookings, RowExclusiveLock);
 	Ensure(RelationGetNumberOfAttributes(look->rel) == BOOKING_NATTS,
@@ -35,6 +38,8 @@ usher_look_begin(UsherBoxLook *look)
 void
 usher_look_end(UsherBoxLook *look)
 {
+	if (look->rel == NULL)
+		return;
 	ExecDropSingleTupleTableSlot(look->slot);
 	index_close(look->by_key, AccessShareLock);
 	index_close(look->by_user, AccessShareLock);
@@ -42,16 +47,13 @@ usher_look_end(UsherBoxLook *look)
 	UnregisterSnapshot(look->snapshot);
 }
 
-static bool
-is_one_of(Datum status, const char *const *names, int n)
+bool
+usher_box_status_is(Datum status, const char *name)
 {
 	text *t = DatumGetTextPP(status);
 
-	for (int i = 0; i < n; i++)
-		if (VARSIZE_ANY_EXHDR(t) == strlen(names[i]) &&
-			memcmp(VARDATA_ANY(t), names[i], VARSIZE_ANY_EXHDR(t)) == 0)
-			return true;
-	return false;
+	return VARSIZE_ANY_EXHDR(t) == strlen(name) &&
+		   memcmp(VARDATA_ANY(t), name, VARSIZE_ANY_EXHDR(t)) == 0;
 }
 
 /* Both indexes begin with tenant and user. */
@@ -66,13 +68,12 @@ user_keys(ScanKey keys, const UsherBoxRequest *r)
 UsherUserHas
 usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r)
 {
-	static const char *const holding[] = {"reserved", "payment_pending", "confirmed"};
-	static const char *const expired[] = {"expired"};
 	UsherUserHas has = {0};
 	ScanKeyData keys[3];
 	IndexScanDesc scan;
 	bool isnull;
 
+	open_tables(look);
 	user_keys(keys, r);
 	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(r->event_id));
 	scan = usher_index_beginscan(look->rel, look->by_user, look->snapshot, 3);
@@ -81,9 +82,11 @@ usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r)
 	{
 		Datum status = slot_getattr(look->slot, BOOKING_STATUS, &isnull);
 
-		if (is_one_of(status, holding, lengthof(holding)))
+		if (usher_box_status_is(status, "reserved") ||
+			usher_box_status_is(status, "payment_pending") ||
+			usher_box_status_is(status, "confirmed"))
 			has.places += DatumGetInt32(slot_getattr(look->slot, BOOKING_QUANTITY, &isnull));
-		else if (is_one_of(status, expired, 1) &&
+		else if (usher_box_status_is(status, "expired") &&
 				 DatumGetTimestampTz(slot_getattr(look->slot, BOOKING_UPDATED_AT, &isnull)) >
 					 r->created_at - ABUSE_WINDOW_US)
 			has.expired++;
@@ -100,6 +103,7 @@ usher_look_key(UsherBoxLook *look, const UsherBoxRequest *r, pg_uuid_t *id, int6
 	IndexScanDesc scan;
 	bool found, isnull;
 
+	open_tables(look);
 	user_keys(keys, r);
 	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(r->key));
 	keys[2].sk_collation = C_COLLATION_OID;

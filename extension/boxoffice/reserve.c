@@ -4,7 +4,7 @@
  *
  * In this order: what is asked for is checked; the events' barriers are shared,
  * and the configuration is read behind them; users are locked, sorted, for the
- * whole batch; one snapshot is taken; each request is granted or refused, in
+ * whole batch; one snapshot is taken, if anything is looked at; each request is granted or refused, in
  * the order given, places first and seats last; what was granted is written.
  * A request is refused alone: what it had taken is put back.  An error takes
  * the whole call along.
@@ -438,7 +438,7 @@ usher_box_reserve(UsherBoxRequest *requests, int n)
 	TimestampTz now = GetCurrentTimestamp();
 	UsherBoxRequest **granted = palloc_array(UsherBoxRequest *, Max(n, 1));
 	int ngranted = 0;
-	UsherBoxLook look;
+	UsherBoxLook look = {0};
 
 	usher_box_check_state();
 	for (int i = 0; i < n; i++)
@@ -446,7 +446,6 @@ usher_box_reserve(UsherBoxRequest *requests, int n)
 			check_request(&requests[i], now);
 	find_configs(requests, n);
 	lock_users(requests, n);
-	usher_look_begin(&look);
 	for (int i = 0; i < n; i++)
 	{
 		UsherBoxRequest *r = &requests[i];

@@ -9,82 +9,22 @@
 
 #include "log/log.h"
 
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
-#include "executor/executor.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 
 #define STREAM_PREFIX   "booking-"
 #define STREAM_NAME_LEN (sizeof(STREAM_PREFIX) - 1 + USHER_UUID_LEN)
-#define CHUNK_ROWS      100 /* in one multi-insert: some pages */
 
 /* ---- rows ---- */
-
-typedef struct Writer
-{
-	Relation rel;
-	CatalogIndexState indexes;
-	EState *estate;
-	TupleTableSlot *slots[CHUNK_ROWS];
-	int made, n;
-} Writer;
-
-static void
-writer_open(Writer *w, Oid relid, int natts)
-{
-	w->rel = table_open(relid, RowExclusiveLock);
-	Ensure(RelationGetNumberOfAttributes(w->rel) == natts,
-		   "a table of the box office has other columns than this library knows");
-	w->indexes = CatalogOpenIndexes(w->rel);
-	w->estate = CreateExecutorState();
-	w->made = w->n = 0;
-}
-
-static void
-writer_flush(Writer *w)
-{
-	if (w->n == 0)
-		return;
-	usher_rows_insert(w->indexes, w->estate, w->slots, w->n, NULL, NULL);
-	for (int i = 0; i < w->n; i++)
-		ExecClearTuple(w->slots[i]);
-	w->n = 0;
-}
-
-static void
-writer_add(Writer *w, Datum *values, bool *nulls)
-{
-	TupleDesc desc = RelationGetDescr(w->rel);
-
-	if (w->n == CHUNK_ROWS)
-		writer_flush(w);
-	if (w->n == w->made)
-		w->slots[w->made++] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), w->slots[w->n++], true);
-}
-
-static void
-writer_close(Writer *w)
-{
-	writer_flush(w);
-	for (int i = 0; i < w->made; i++)
-		ExecDropSingleTupleTableSlot(w->slots[i]);
-	CatalogCloseIndexes(w->indexes);
-	FreeExecutorState(w->estate);
-	table_close(w->rel, NoLock);
-}
 
 static void
 write_bookings(UsherBoxRequest **granted, int n)
 {
-	Writer w;
+	UsherBoxWriter w;
 	Datum status = CStringGetTextDatum("reserved");
 
-	writer_open(&w, usher_box()->bookings, BOOKING_NATTS);
+	usher_box_writer_open(&w, usher_box()->bookings, BOOKING_NATTS);
 	for (int i = 0; i < n; i++)
 	{
 		const UsherBoxRequest *r = granted[i];
@@ -113,17 +53,17 @@ write_bookings(UsherBoxRequest **granted, int n)
 		nulls[BOOKING_PAYMENT_REF - 1] = true;
 		nulls[BOOKING_PROVIDER_REF - 1] = true;
 		nulls[BOOKING_REASON - 1] = true;
-		writer_add(&w, values, nulls);
+		usher_box_writer_insert(&w, values, nulls);
 	}
-	writer_close(&w);
+	usher_box_writer_close(&w);
 }
 
 static void
 write_items(UsherBoxRequest **granted, int n)
 {
-	Writer w;
+	UsherBoxWriter w;
 
-	writer_open(&w, usher_box()->items, ITEM_NATTS);
+	usher_box_writer_open(&w, usher_box()->items, ITEM_NATTS);
 	for (int i = 0; i < n; i++)
 		for (int k = 0; k < granted[i]->nitems; k++)
 		{
@@ -143,9 +83,9 @@ write_items(UsherBoxRequest **granted, int n)
 			values[ITEM_CANCELLED - 1] = BoolGetDatum(false);
 			values[ITEM_SEATS - 1] = PointerGetDatum(item->seats);
 			nulls[ITEM_SEATS - 1] = item->seats == NULL;
-			writer_add(&w, values, nulls);
+			usher_box_writer_insert(&w, values, nulls);
 		}
-	writer_close(&w);
+	usher_box_writer_close(&w);
 }
 
 /* ---- events ---- */
@@ -165,8 +105,8 @@ usher_box_uuid_text(const pg_uuid_t *id, char *at)
 	}
 }
 
-static text *
-stream_name(const pg_uuid_t *id)
+text *
+usher_box_stream_name(const pg_uuid_t *id)
 {
 	text *name = palloc(VARHDRSZ + STREAM_NAME_LEN);
 
@@ -189,7 +129,7 @@ write_events(UsherBoxRequest **granted, int n)
 	for (int i = 0; i < n; i++)
 	{
 		keys[i].tenant_id = granted[i]->tenant_id;
-		keys[i].name = stream_name(&granted[i]->booking_id);
+		keys[i].name = usher_box_stream_name(&granted[i]->booking_id);
 	}
 	usher_streams_make(keys, streams, n);
 	for (int i = 0; i < n; i++)

@@ -105,7 +105,7 @@ chunk_write(Writer *w)
 	if (w->n == 0)
 		return;
 	chunk_sort(w);
-	usher_rows_insert(w->rri, w->estate, w->slots, w->n, w->indexes, w->by_stream);
+	usher_rows_insert(w->rri, w->estate, w->slots, w->n, NULL, w->indexes, w->by_stream);
 	for (int i = 0; i < w->n; i++)
 		ExecClearTuple(w->slots[i]);
 	w->n = 0;

@@ -278,8 +278,15 @@ extern UsherCommitted *usher_outbox_types(int *n);
 extern void usher_outbox_published(UsherDb *db);
 
 /* ---- rows.c ---- */
-extern void usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
-							  const Oid *log_indexes, TupleTableSlot **by_stream);
+/* False: it is another index than those that the function knows. */
+typedef bool (*UsherPredicate)(Oid index, TupleTableSlot *slot, bool *holds);
+
+extern void
+usher_rows_index(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+				 UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream);
+extern void
+usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+				  UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream);
 
 /* ---- flush.c ---- */
 extern void usher_flush_init(void);

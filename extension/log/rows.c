@@ -42,10 +42,11 @@ kind_of(Relation index, const Oid *log_indexes)
 }
 
 static bool
-predicate_holds(UsherIndex kind, IndexInfo *info, TupleTableSlot *slot, EState *estate)
+predicate_holds(UsherIndex kind, Oid index, IndexInfo *info, TupleTableSlot *slot, EState *estate,
+				UsherPredicate known)
 {
 	ExprContext *context;
-	bool isnull;
+	bool isnull, holds;
 
 	switch (kind)
 	{
@@ -61,6 +62,8 @@ predicate_holds(UsherIndex kind, IndexInfo *info, TupleTableSlot *slot, EState *
 	}
 	if (info->ii_Predicate == NIL)
 		return true;
+	if (known && known(index, slot, &holds))
+		return holds;
 	if (info->ii_PredicateState == NULL)
 		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
 	context = GetPerTupleExprContext(estate);
@@ -70,7 +73,7 @@ predicate_holds(UsherIndex kind, IndexInfo *info, TupleTableSlot *slot, EState *
 
 static void
 index_rows(Relation rel, Relation index, UsherIndex kind, IndexInfo *info, EState *estate,
-		   TupleTableSlot **slots, int n)
+		   TupleTableSlot **slots, int n, UsherPredicate known)
 {
 	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 	Datum values[INDEX_MAX_KEYS];
@@ -80,7 +83,7 @@ index_rows(Relation rel, Relation index, UsherIndex kind, IndexInfo *info, EStat
 		return;
 	for (int i = 0; i < n; i++)
 	{
-		if (!predicate_holds(kind, info, slots[i], estate))
+		if (!predicate_holds(kind, RelationGetRelid(index), info, slots[i], estate, known))
 			continue;
 		if (info->ii_Expressions != NIL)
 			GetPerTupleExprContext(estate)->ecxt_scantuple = slots[i];
@@ -92,16 +95,17 @@ index_rows(Relation rel, Relation index, UsherIndex kind, IndexInfo *info, EStat
 }
 
 /*
- * For the log `log_indexes` are the partition's own (others may have been
- * added), and `by_stream` the slots in the order for its stream index.
+ * Index entries for rows that are in the heap.  `known` says without the
+ * executor whether a partial index has a row; NULL: ask it.  For the log `log_indexes` are
+ * the partition's own (others may have been added), and `by_stream` the slots
+ * in the order for its stream index.
  */
 void
-usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
-				  const Oid *log_indexes, TupleTableSlot **by_stream)
+usher_rows_index(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+				 UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream)
 {
 	Relation rel = rri->ri_RelationDesc;
 
-	heap_multi_insert(rel, slots, n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < n; i++)
 		slots[i]->tts_tableOid = RelationGetRelid(rel);
 	if (unlikely(needs_executor(rri)))
@@ -119,6 +123,14 @@ usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, in
 		UsherIndex kind = kind_of(index, log_indexes);
 
 		index_rows(rel, index, kind, rri->ri_IndexRelationInfo[i], estate,
-				   kind == INDEX_STREAM ? by_stream : slots, n);
+				   kind == INDEX_STREAM ? by_stream : slots, n, known);
 	}
+}
+
+void
+usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+				  UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream)
+{
+	heap_multi_insert(rri->ri_RelationDesc, slots, n, GetCurrentCommandId(true), 0, NULL);
+	usher_rows_index(rri, estate, slots, n, known, log_indexes, by_stream);
 }

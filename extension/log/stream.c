@@ -205,7 +205,7 @@ registry_insert(Locker *locker, UsherStream *const *streams, int n)
 	}
 	if (locker->indexes == NULL)
 		locker->indexes = CatalogOpenIndexes(locker->registry);
-	usher_rows_insert(locker->indexes, NULL, locker->rows, n, NULL, NULL);
+	usher_rows_insert(locker->indexes, NULL, locker->rows, n, NULL, NULL, NULL);
 	pg_atomic_fetch_add_u64(&locker->db->registrations, n);
 }
 

@@ -1,4 +1,4 @@
--- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it.)
+-- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it, and the predicates of their indexes.)
 CREATE TABLE boxoffice.bookings (
     tenant_id       integer NOT NULL,
     quantity        integer NOT NULL,

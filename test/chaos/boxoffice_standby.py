@@ -97,7 +97,7 @@ def on_standby(sale, primary, standby):
     answers = {sql.format(**names): refusal(standby, sql.format(**names)) for sql in REFUSED}
     ensure_empty([(sql, answer) for sql, answer in answers.items() if answer[0] != "25006" or "standby" not in answer[1]],
                  "not refused, or not said why")
-    ensure(not standby.rows("SELECT FROM pg_stat_activity WHERE backend_type = %s", (WORKER,)), "a worker of the box office on a standby")
+    ensure(not standby.rows("SELECT 1 FROM pg_stat_activity WHERE backend_type = %s", (WORKER,)), "a worker of the box office on a standby")
     primary.rows("SELECT boxoffice.cancel(%s)", (sale.chosen,))
     lib.wait_until(lambda: sale.free(standby)[sale.seats] == SEATS, 20, "a cancellation to be seen on the standby")
     sale.chosen = sale.reserve(primary, sale.seats, "chosen", 5)
@@ -107,7 +107,7 @@ def fail_over(sale, primary, standby):
     """Returns a booking that has become due when there was no primary."""
     due = sale.reserve(primary, sale.zone, "due", 10, "%d s" % DUE_SECONDS)
     due_at = time.monotonic() + DUE_SECONDS
-    lib.wait_until(lambda: standby.rows("SELECT FROM boxoffice.bookings WHERE booking_id = %s", (due,)), 20, "the standby to have the booking")
+    lib.wait_until(lambda: standby.rows("SELECT 1 FROM boxoffice.bookings WHERE booking_id = %s", (due,)), 20, "the standby to have the booking")
     buyer = Buyer(primary, sale)
     buyer.start()
     lib.wait_until(lambda: buyer.sold > 5, 10, "the sale")
@@ -119,7 +119,7 @@ def fail_over(sale, primary, standby):
     began = time.monotonic()
     lib.wait_until(lambda: sale.status(standby, due) == "expired", 20, "what was due to expire after the promotion")
     note("expired %.2f s after the promotion; %d places were sold when the primary died" % (time.monotonic() - began, buyer.sold))
-    lib.wait_until(lambda: standby.rows("SELECT FROM pg_stat_activity WHERE backend_type = %s", (WORKER,)), 20, "the worker of the box office")
+    lib.wait_until(lambda: standby.rows("SELECT 1 FROM pg_stat_activity WHERE backend_type = %s", (WORKER,)), 20, "the worker of the box office")
 
 
 def sell_out(sale, cluster):

@@ -1,4 +1,4 @@
-CREATE FUNCTION boxoffice.expire_due(max integer)
+CREATE FUNCTION boxoffice.expire_due(max integer, skip integer)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -13,7 +13,7 @@ BEGIN
     SELECT array_agg(d.tenant_id), array_agg(d.booking_id) INTO tenants, ids
     FROM (SELECT b.tenant_id, b.booking_id FROM boxoffice.bookings b
           WHERE b.status IN ('reserved', 'payment_pending') AND b.expires_at <= clock_timestamp()
-          ORDER BY b.expires_at LIMIT max FOR NO KEY UPDATE SKIP LOCKED) d;
+          ORDER BY b.expires_at LIMIT max OFFSET skip FOR NO KEY UPDATE SKIP LOCKED) d;
     IF ids IS NULL THEN
         RETURN 0;
     END IF;
@@ -22,4 +22,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION boxoffice.expire_due IS
-'Internal: bookings of all tenants that are due expire, up to max of them, the first due first; those that somebody has locked are left to him. Returns how many.';
+'Internal: bookings of all tenants that are due expire, up to max of them, the first due first; those that somebody has locked are left to him, and so are the first `skip`. Returns how many.';
