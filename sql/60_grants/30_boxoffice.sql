@@ -19,7 +19,8 @@ GRANT EXECUTE ON FUNCTION
     boxoffice.create_category, boxoffice.create_event, boxoffice.publish_event, boxoffice.create_show, boxoffice.create_zone,
     boxoffice.create_price_type, boxoffice.set_capacity, boxoffice.check, boxoffice.best_available, boxoffice.begin_payment,
     boxoffice.extend, boxoffice.begin_refund, boxoffice.finish_refund, boxoffice.bookings, boxoffice.pending, boxoffice.update_event,
-    boxoffice.end_event, boxoffice.cancel_event, boxoffice.cancel_show, boxoffice.move_show, boxoffice.add_seats
+    boxoffice.end_event, boxoffice.cancel_event, boxoffice.cancel_show, boxoffice.move_show, boxoffice.add_seats,
+    boxoffice.update_zone, boxoffice.update_price_type
     TO usher_writer;
 -- The gateway says for whom it asks.
 GRANT EXECUTE ON FUNCTION boxoffice.reserve_many TO usher_gateway;

@@ -167,6 +167,26 @@ SELECT pg_temp.free(:show);
 SELECT version, type, data ->> 'status' FROM usher.read_stream('booking-' || :'ann') ORDER BY version;
 SELECT version, type, data ->> 'status', data ->> 'total' FROM usher.read_stream('booking-' || :'dan') ORDER BY version;
 
+-- names and prices, while it is sold
+SELECT boxoffice.update_zone(:balcony, 'gallery');
+SELECT boxoffice.update_price_type(:reduced, unit_price => 900);
+SELECT (r).total FROM boxoffice.reserve_items(:show, 'ida', ARRAY[(:zone, :reduced, 1, NULL)]::boxoffice.reserve_item[]) r;
+SELECT boxoffice.update_price_type(:reduced, active => false);
+SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, ''ida'', 1, price_type => %s)', :show, :zone, :reduced));
+SELECT pg_temp.why('SELECT boxoffice.update_price_type(0)'), pg_temp.why('SELECT boxoffice.update_zone(0, ''x'')');
+
+-- seats that are taken are named
+SELECT boxoffice.create_zone(:show, 'stalls', 0, true) AS stalls \gset
+SELECT boxoffice.create_price_type(:stalls, 'adult', 5000) \g /dev/null
+SELECT boxoffice.add_seats(:stalls, 'A', 1, 1, 5);
+SELECT (r).items -> 0 -> 'seats' FROM boxoffice.reserve(:show, :stalls, 'jan', 2, ARRAY['A2', 'A3']) r;
+SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, ''kim'', 3, ARRAY[''X9'', ''A4'', ''A2''])', :show, :stalls));
+
+-- what C has written is what PostgreSQL would have
+SELECT count(*) > 0, bool_and(data::text::jsonb = data), bool_and(pg_column_size(data || '{}') = pg_column_size(data::text::jsonb)),
+    bool_and((SELECT jsonb_object_agg(k, data -> k) FROM jsonb_object_keys(data) k) = data)
+FROM usher.log WHERE type = 'booking.reserved';
+
 -- nobody changes the tables by hand, not even their owner
 SELECT pg_temp.why(s) FROM unnest(ARRAY['UPDATE boxoffice.bookings SET status = ''refunded''', 'DELETE FROM boxoffice.bookings', 'TRUNCATE boxoffice.bookings',
     'INSERT INTO boxoffice.zones (tenant_id, show_id, name, capacity) VALUES (1, 1, ''z'', 1)', 'UPDATE boxoffice.zones SET capacity = 1',

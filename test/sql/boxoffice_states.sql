@@ -170,6 +170,10 @@ SELECT pg_temp.why(format('SELECT boxoffice.publish_event(%s)', :event)), pg_tem
 -- money that comes for it now is due back
 SELECT (b).status FROM boxoffice.confirm(:'eve', 'pay-9') b;
 SELECT * FROM boxoffice.check() ORDER BY 1;
+-- what C has written of expired and cancelled bookings is what PostgreSQL would have
+SELECT array_agg(DISTINCT type), bool_and(data::text::jsonb = data), bool_and(pg_column_size(data || '{}') = pg_column_size(data::text::jsonb)),
+    bool_and((SELECT jsonb_object_agg(k, data -> k) FROM jsonb_object_keys(data) k) = data)
+FROM usher.log WHERE type IN ('booking.expired', 'booking.cancelled');
 
 -- tenants do not see each other
 SELECT usher.create_tenant('box-other') \g /dev/null

@@ -1,0 +1,17 @@
+CREATE FUNCTION boxoffice.do_update_zone(tenant integer, zone bigint, name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    before text;
+BEGIN
+    SELECT z.name INTO before FROM boxoffice.zones z WHERE z.tenant_id = tenant AND z.zone_id = zone FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no zone %', coalesce(zone::text, 'null') USING ERRCODE = 'US034';
+    END IF;
+    UPDATE boxoffice.zones z SET name = coalesce(do_update_zone.name, z.name) WHERE z.tenant_id = tenant AND z.zone_id = zone;
+    PERFORM boxoffice.emit(tenant, 'zone-' || zone, 'zone.updated', jsonb_build_object('zone', zone, 'name', coalesce(name, before), 'before', before));
+END
+$$;
+COMMENT ON FUNCTION boxoffice.do_update_zone IS 'Internal: boxoffice.update_zone, for a tenant.';
