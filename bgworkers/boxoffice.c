@@ -36,7 +36,7 @@ typedef struct BoxWorker
 {
 	UsherWorker worker;
 	UsherDb *db;
-	bool failed; /* a batch: bookings one by one, what can be done is done */
+	int alone; /* so many are to be tried one by one */
 	int bad; /* the first due that cannot expire, left out */
 } BoxWorker;
 
@@ -99,24 +99,23 @@ until_next(UsherDb *db)
 }
 
 /*
- * Let a batch expire; when one has failed, one booking at a time, and those
- * that fail alone are left out until everything else is done.
+ * Let a batch expire.  When it fails, as many are tried one by one; those that
+ * fail alone are left out until everything else is done.
  */
 static int32
 expire(BoxWorker *w)
 {
 	static UsherBoxPlan plan = {
 		.sql = "SELECT boxoffice.expire_due($1, $2)", .nargs = 2, .types = {INT4OID, INT4OID}};
-	bool alone = w->failed;
-	int bad = w->bad;
-	Datum args[] = {Int32GetDatum(alone ? 1 : BATCH), Int32GetDatum(bad)};
+	int alone = w->alone, bad = w->bad;
+	Datum args[] = {Int32GetDatum(alone > 0 ? 1 : BATCH), Int32GetDatum(bad)};
 	int32 expired;
 	bool isnull;
 
-	w->failed = true;
-	w->bad += alone; /* if this one fails */
+	w->alone = alone > 0 ? alone - 1 : BATCH; /* if it fails */
+	w->bad = bad + (alone > 0);
 	expired = DatumGetInt32(run(&plan, args, "letting reservations expire", &isnull));
-	w->failed = alone && expired > 0;
+	w->alone = alone > 0 && expired > 0 ? alone - 1 : 0;
 	w->bad = bad;
 	return expired;
 }
@@ -129,16 +128,17 @@ box_round(void *state)
 	BoxWorker *w = state;
 	Datum args[] = {Int32GetDatum(BATCH)};
 	int32 expired, settled;
-	bool isnull, bad;
+	bool isnull, bad, one_by_one;
 
 	if (!schema_exists(w->db))
 	{
 		w->worker.done = true;
 		return -1;
 	}
+	one_by_one = w->alone > 0;
 	expired = expire(w);
 	settled = DatumGetInt32(run(&settle, args, "cancelling bookings of cancelled shows", &isnull));
-	if (w->failed || expired == BATCH || settled > 0)
+	if (expired == (one_by_one ? 1 : BATCH) || settled > 0)
 		return 0;
 	bad = w->bad > 0;
 	w->bad = 0;

@@ -520,6 +520,28 @@ def run_reversed(cluster, options):
     note(", ".join("%s %d" % item for item in sorted(done.items())))
 
 
+# ---- a booking that cannot expire ----
+
+def run_stuck(cluster, options):
+    """Somebody has the stream of a booking locked: others expire all the same, and it does when he lets go."""
+    sale = Sale(cluster, options.seed)
+    reserve = "SELECT booking_id FROM boxoffice.reserve(%s, %s, %s, 1, ttl => %s)"
+    stuck = cluster.value(reserve, (sale.show, sale.zones[0], "stuck", "1 s"))
+    with lib.contextlib.closing(cluster.connect()) as connection:
+        cursor = connection.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT usher.append('booking-' || %s, 'note.made', '{}')", (stuck,))
+        others = [cluster.value(reserve, (sale.show, sale.zones[1], "other-%d" % n, "1 s")) for n in range(5)]
+        status = "SELECT status, count(*) FROM boxoffice.bookings WHERE booking_id = ANY (%s::uuid[]) GROUP BY 1"
+        lib.wait_until(lambda: cluster.rows(status, (others,)) == [("expired", 5)], 30, "others to expire", 0.1)
+        late = cluster.value(reserve, (sale.show, sale.zones[1], "late", "1 s"))
+        lib.wait_until(lambda: cluster.rows(status, ([late],)) == [("expired", 1)], 30, "a later one to expire", 0.1)
+        ensure(cluster.rows(status, ([stuck],)) == [("reserved", 1)], "a booking whose stream is locked has expired")
+        cursor.execute("ROLLBACK")
+    lib.wait_until(lambda: cluster.rows(status, ([stuck],)) == [("expired", 1)], 30, "the stuck one to expire", 0.1)
+    ensure_empty(cluster.rows("SELECT invariant, detail FROM boxoffice.check('20 s') WHERE NOT ok"), "boxoffice.check()")
+
+
 def test(options, *parts):
     cluster = lib.Cluster(lib.work_directory()).initdb().start().create()
     for part in parts:
@@ -531,4 +553,4 @@ def test(options, *parts):
 if __name__ == "__main__":
     options = lib.arguments("The box office beside a model.", calls=(int, 100000, "how many calls the sessions make"))
     lib.main([("what a sale tells its clients has a serial order", lambda: test(options, run_model)),
-              ("no seat is sold twice, no group that fits is refused; no deadlock", lambda: test(options, run_seats, run_reversed))], 1500)
+              ("no seat is sold twice, no group that fits is refused; no deadlock", lambda: test(options, run_seats, run_reversed, run_stuck))], 1500)

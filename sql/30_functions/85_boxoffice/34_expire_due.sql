@@ -2,6 +2,7 @@ CREATE FUNCTION boxoffice.expire_due(max integer, skip integer)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1s' -- a stream can be locked by whoever appends to it; others' bookings do not wait for him
 SET enable_seqscan = off -- some rows by an index, whatever the statistics say
 SET enable_hashjoin = off
 SET enable_mergejoin = off
