@@ -109,8 +109,9 @@ main(int argc, char **argv)
 		die("a batch has 1 to %d events", BATCH_MAX);
 	conn = open_connection(argv[2]);
 	if (usher)
-		prepare(conn, "poll",
-				"SELECT * FROM usher.poll($1::text, $2::integer, '0', NULL, $3::bigint)");
+		prepare(
+			conn, "poll",
+			"SELECT lease, position, attempt, recorded_at, stream, type, data FROM usher.poll($1::text, $2::integer, '0', NULL, $3::bigint)");
 	else
 	{
 		prepare(conn, "read", "SELECT * FROM pgmq.read($1::text, 60, $2::integer)");
