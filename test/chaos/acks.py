@@ -178,7 +178,7 @@ def run(rounds, seed):
 def main():
     options = lib.arguments("Acknowledgements that do not wait for the disk.", rounds=(int, 0, "crashes"))
     rounds = options.rounds or (4 if options.short else 20)
-    lib.main([("acks", lambda: run(rounds, options.seed))], 90 if options.short else 400)
+    lib.main([("acks", lambda: run(rounds, options.seed))], 240 if options.short else 600)
 
 
 if __name__ == "__main__":
