@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """test/chaos/slow_clients.py: clients of the live log that stop reading, and come back together.
 
-500 (--short: 40), over WebSocket and server-sent events, read nothing for a minute while 100,000 events pass (5 seconds,
-8,000), and then all at once. usherd's memory must not grow with them, what it holds being bounded; who is live beside them
+500 (--short: 30), over WebSocket and server-sent events, read nothing for a minute while 100,000 events pass (8 seconds,
+26,000), and then all at once. usherd's memory must not grow with them, what it holds being bounded; who is live beside them
 must not notice, and each must have everything in the end, in order. The client is in C (src/slow_clients.c): it reads
 some 20 GB.
 """
@@ -24,10 +24,11 @@ STAMP = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 class Slow:
     def __init__(self, options):
         short = options.short
-        self.clients = options.clients or (40 if short else 500)
-        self.events = options.events or (8000 if short else 100000)
-        self.seconds = 5 if short else 60
-        self.pad = 700 if short else 0      # so that the kernel's buffers are full, too
+        self.clients = options.clients or (30 if short else 500)
+        self.events = options.events or (26000 if short else 100000)
+        self.seconds = 8 if short else 60
+        self.live_ms_max = 300 if short else 100    # beside other tests, and alone
+        self.pad = 300 if short else 0      # so that the kernel's buffers are full, too
         self.base = lib.work_directory()
         self.cluster = lib.Cluster(self.base).initdb().start().create()
         self.daemon = usherd.Usherd(self.cluster).start()
@@ -101,9 +102,9 @@ class Slow:
         ensure(max(self.memory) - before < GROWTH_KB_MAX, "the memory grew by %d kB" % (max(self.memory) - before))
         ensure(figures["n0"] > 0 and figures["n1"] > 0, "nothing was live beside them")
         for phase in "01":
-            ensure(figures["p99_" + phase] < 100, "p99 of the live ones was %.0f ms" % figures["p99_" + phase])
-        # a page is for all who are near: far from one for each client
-        ensure(pages < self.clients * self.events / 500 / 4, "%d pages were read" % pages)
+            ensure(figures["p99_" + phase] < self.live_ms_max, "p99 of the live ones was %.0f ms" % figures["p99_" + phase])
+        # what they missed is more than memory has; a page is for all who are near, far from one for each client
+        ensure(0 < pages < self.clients * self.events / 500 / 4, "%d pages were read" % pages)
 
     def settle(self):
         self.daemon.ensure_alive()
@@ -113,7 +114,7 @@ class Slow:
 
 def main():
     options = lib.arguments("Clients of the live log that stop reading, and come back together.",
-                            clients=(int, None, "that stop (500, --short: 40)"), events=(int, None, "that pass (100000, --short: 8000)"))
+                            clients=(int, None, "that stop (500, --short: 30)"), events=(int, None, "that pass (100000, --short: 26000)"))
     slow = Slow(options)
     lib.main([("slow clients", slow.slow), ("settle", slow.settle)], 120 if options.short else 500)
 
