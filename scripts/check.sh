@@ -9,10 +9,12 @@ check_cleanup() {
 	local status=$?
 
 	trap - EXIT
+	trap '' INT TERM HUP
+	pool_end
 	if [ -n "${USHER_BIN:-}" ] && [ -d "$work/cluster/data" ]; then
 		cluster_stop "$work/cluster" "$USHER_BIN" immediate || true
 	fi
-	rm -rf "$work"
+	rm -rf "$work" "$temporary"
 	exit $status
 }
 
@@ -33,6 +35,9 @@ check_prepare() {
 	packages_need $packages_check
 	work=$(mktemp -d "${TMPDIR:-/tmp}/pg_usher.XXXXXX")
 	chmod 0755 "$work"
+	# Of the programs; their servers may run as another user. Short, for the names of sockets.
+	temporary=$(mktemp -d "${TMPDIR:-/var/tmp}/pg_usher.XXXXXX")
+	chmod 1777 "$temporary"
 	trap check_cleanup EXIT
 	trap 'exit 130' INT TERM HUP
 

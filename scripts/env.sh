@@ -48,6 +48,8 @@ else
 fi
 tree=$cache/tree
 jobs=${PG_USHER_JOBS:-$(nproc)}
+# programs that mostly wait, at a time
+programs=${PG_USHER_JOBS:-$(($(nproc) + 1))}
 
 # Run a command as the user that owns the servers.  Its working directory is /,
 # since ours may be one that user postgres cannot enter.

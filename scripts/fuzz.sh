@@ -80,23 +80,34 @@ fuzz_main() {
 
 # In ./dev check: each target for a few seconds.
 suite_fuzz() {
-	local target out library=$work/fuzz/.library
+	local out=$work/fuzz tests
 
-	mkdir -p "$work/fuzz"
-	if ! fuzz_library "$library" >"$work/fuzz/library.log" 2>&1; then
-		failed "fuzz" "the libraries do not compile" "$work/fuzz/library.log"
+	mkdir -p "$out"
+	if ! fuzz_library "$out/.library" >"$out/library.log" 2>&1; then
+		failed "fuzz" "the libraries do not compile" "$out/library.log"
 		return 0
 	fi
-	for target in $(tests_wanted fuzz); do
-		out=$work/fuzz/$target
-		mkdir -p "$out"
-		if ! fuzz_build "$target" "$out/program" "$library" >"$out/$target.log" 2>&1; then
-			failed "fuzz/$target" "does not compile" "$out/$target.log"
-		elif (cd "$out" && fuzz_run ./program $fuzz_suite_seconds 1 >"$target.log" 2>&1) &&
-			[ "$(fuzz_count "$out/$target.log")" -gt 1000 ]; then
-			passed "fuzz/$target: $(fuzz_count "$out/$target.log") inputs"
-		else
-			failed "fuzz/$target" "see its output" "$out/$target.log"
-		fi
-	done
+	mapfile -t tests < <(tests_wanted fuzz)
+	pool_run "$jobs" fuzz_one fuzz_report "" "${tests[@]}"
+}
+
+# fuzz_one TARGET: its output, and how far it came.
+fuzz_one() {
+	mkdir -p "$out/$1"
+	if ! fuzz_build "$1" "$out/$1/program" "$out/.library" >"$out/$1.log" 2>&1; then
+		echo compiler >"$out/$1.status"
+	elif (cd "$out/$1" && fuzz_run ./program $fuzz_suite_seconds 1 >"$out/$1.log" 2>&1) &&
+		[ "$(fuzz_count "$out/$1.log")" -gt 1000 ]; then
+		echo fine >"$out/$1.status"
+	else
+		echo crash >"$out/$1.status"
+	fi
+}
+
+fuzz_report() {
+	case $(cat "$out/$1.status") in
+		fine) passed "fuzz/$1: $(fuzz_count "$out/$1.log") inputs" ;;
+		compiler) failed "fuzz/$1" "does not compile" "$out/$1.log" ;;
+		*) failed "fuzz/$1" "see its output" "$out/$1.log" ;;
+	esac
 }

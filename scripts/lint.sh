@@ -74,7 +74,7 @@ lint_python() {
 	local status=0
 
 	grep -rlE --exclude-dir=__pycache__ '^#!/usr/bin/python3|^# .*\.py: ' \
-		"$root/examples" "$root/test" "$root/bench" |
+		"$root/examples" "$root/scripts" "$root/test" "$root/bench" |
 		xargs -r -d '\n' "$python" -c 'import ast, sys
 for path in sys.argv[1:]:
     ast.parse(open(path).read(), path)' || status=1

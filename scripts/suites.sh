@@ -1,12 +1,17 @@
 # scripts/suites.sh: the suites of tests, each found in its directory.
 #
 # A suite's function reports every test through passed and failed, which count
-# them; what a failed test said is shown at once.  A suite whose directory does
+# them; what a failed test said is shown with it.  A suite whose directory does
 # not exist is left out, one with a directory but no test has failed.
+#
+# The programs of unit and fuzz run on all processors, those of integration and
+# chaos, which mostly wait, one more at a time.  Among the first lines of such a
+# program may stand "# slow: 60 s", so long does it take, and the slowest begin
+# first; or "# alone: WHY": it runs after the others, with nothing beside it.
 # shellcheck shell=bash
 
 suites_all="unit fuzz regress isolation pgtap integration chaos"
-suite_seconds_max=280
+suite_seconds_max=500
 
 passed_count=0
 failed_count=0
@@ -140,7 +145,7 @@ run_limited() {
 
 	shift
 	status=0
-	timeout --foreground -k 10 $suite_seconds_max "$@" >"$file" 2>&1 </dev/null || status=$?
+	"$root/scripts/limited" $suite_seconds_max "$@" >"$file" 2>&1 </dev/null || status=$?
 }
 
 # What test_build gives every compiler; a test finds headers of both rooms.
@@ -169,32 +174,48 @@ test_sources() {
 
 # Each program twice: as it is, and with the sanitizers.
 suite_unit() {
-	local name out=$work/unit status variant extra
+	local out=$work/unit variant name tests
 	local flags="-std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror"
+	local -A extra=([plain]=""
+		[sanitized]="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer")
 
 	mkdir -p "$out"
 	for variant in plain sanitized; do
-		extra=""
-		[ $variant = plain ] ||
-			extra="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 		# shellcheck disable=SC2086
-		if ! pure_library "$out/$variant" cc $flags $extra >"$out/$variant.log" 2>&1; then
+		if ! pure_library "$out/$variant" cc $flags ${extra[$variant]} >"$out/$variant.log" 2>&1; then
 			failed "unit ($variant)" "the libraries do not compile" "$out/$variant.log"
 			continue
 		fi
-		for name in $(tests_wanted unit); do
-			# shellcheck disable=SC2046,SC2086
-			if ! cc $flags $extra $pure_includes -I"$("$pg_config" --includedir)" -o "$out/$name.$variant" \
-				"$root/test/unit/$name.c" "$out/$variant/libpure.a" \
-				$(test_sources unit "$root/test/unit/$name.c") "$out/$variant/libpure.a" \
-				-lm >"$out/$name.log" 2>&1; then
-				failed "unit/$name ($variant)" "does not compile" "$out/$name.log"
-				continue
-			fi
-			run_limited "$out/$name.log" "$out/$name.$variant"
-			tap_count "unit/$name ($variant)" "$status" "$out/$name.log"
-		done
+		mapfile -t tests < <(for name in $(tests_wanted unit); do echo "$name.$variant"; done)
+		pool_run "$jobs" unit_one unit_report "" "${tests[@]}"
 	done
+}
+
+# unit_one NAME.VARIANT: its output and status, or what the compiler said.
+unit_one() {
+	local name=${1%.*} variant=${1##*.} status
+
+	# shellcheck disable=SC2046,SC2086
+	if ! cc $flags ${extra[$variant]} $pure_includes -I"$("$pg_config" --includedir)" -o "$out/$1" \
+		"$root/test/unit/$name.c" "$out/$variant/libpure.a" \
+		$(test_sources unit "$root/test/unit/$name.c") "$out/$variant/libpure.a" \
+		-lm >"$out/$1.log" 2>&1; then
+		echo compiler >"$out/$1.status"
+	else
+		run_limited "$out/$1.log" "$out/$1"
+		echo "$status" >"$out/$1.status"
+	fi
+}
+
+unit_report() {
+	local name="unit/${1%.*} (${1##*.})" status
+
+	status=$(cat "$out/$1.status")
+	if [ "$status" = compiler ]; then
+		failed "$name" "does not compile" "$out/$1.log"
+	else
+		tap_count "$name" "$status" "$out/$1.log"
+	fi
 }
 
 suite_regress() {
@@ -250,28 +271,59 @@ suite_pgtap() {
 }
 
 # Programs that test what is around the code; they print TAP lines.
-suite_integration() {
-	local name file out=$work/integration status
+suite_integration() { programs_run integration; }
+suite_chaos() { programs_run chaos; }
 
-	mkdir -p "$out"
-	for name in $(tests_wanted integration); do
-		for file in "$root/test/integration/$name"{,.sh,.py}; do
-			[ -f "$file" ] || continue
-			mkdir -p "$out/$name"
-			TEST_TMP=$out/$name run_limited "$out/$name.log" "$file"
-			tap_count "integration/$name" "$status" "$out/$name.log"
-		done
+# test_mark KIND FILE: what its line "# KIND: ..." says, if it has one.
+test_mark() { sed -n "1,10s/^# $1: //p" "$2"; }
+
+program_file() {
+	local file
+
+	for file in "$root/test/$1/$2"{,.sh,.py}; do
+		if [ -f "$file" ]; then
+			printf '%s\n' "$file"
+			return
+		fi
 	done
 }
 
-suite_chaos() {
-	local name status
+# programs_run SUITE: each program with a directory of its own.
+programs_run() {
+	local suite=$1 out=$work/$1 name file slow="" alone=() others=()
 
-	mkdir -p "$work/chaos"
-	for name in $(tests_wanted chaos); do
-		run_limited "$work/chaos/$name.log" "$root/test/chaos/run" --short "$name"
-		tap_count "chaos/$name" "$status" "$work/chaos/$name.log"
+	for name in $(tests_wanted "$suite"); do
+		mkdir -p "$out/$name"
+		file=$(program_file "$suite" "$name")
+		if [ -n "$(test_mark alone "$file")" ]; then
+			alone+=("$name")
+		else
+			others+=("$name")
+			slow+="$(test_mark slow "$file") $name"$'\n'
+		fi
 	done
+	slow=$(grep '^[0-9]' <<<"$slow" | sort -rn | sed 's/.* //') || true
+	pool_run "$programs" program_one program_report "$slow" "${others[@]}"
+	pool_run 1 program_one program_report "" "${alone[@]}"
+}
+
+program_one() {
+	local begin=$SECONDS status command
+
+	command=("$(program_file "$suite" "$1")")
+	[ "$suite" != chaos ] || command=("$python" "${command[@]}" --short)
+	PYTHONUNBUFFERED=1 TMPDIR=$temporary TEST_TMP=$out/$1 run_limited "$out/$1.log" "${command[@]}"
+	echo "$status $((SECONDS - begin))" >"$out/$1.status"
+}
+
+program_report() {
+	local status seconds
+
+	read -r status seconds <"$out/$1.status"
+	tap_count "$suite/$1" "$status" "$out/$1.log"
+	if [ $verbose = yes ]; then
+		printf '%7d s %s\n' "$seconds" "$suite/$1"
+	fi
 }
 
 # The invariants of each database that a suite has used.

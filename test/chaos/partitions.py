@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/chaos/partitions.py: partitions come and go under load, and nobody waits for it.
+# alone: it measures how long single statements wait
 #
 # Small partitions roll while writers append, followers and stream readers read, a session that has appended stays open,
 # pg_dump runs, and a session holds what pg_dump holds. Old partitions are removed by request until 20 are gone. No append and

@@ -53,9 +53,9 @@ class Follower:
 
     async def follow_websocket(self):
         url = "ws://127.0.0.1:%d/v1/ws" % self.fire.proxy.port
-        async with websockets.connect(url, subprotocols=["usher.v1"], open_timeout=5, close_timeout=1, max_size=None) as socket:
+        async with websockets.connect(url, subprotocols=["usher.v1"], open_timeout=20, close_timeout=1, max_size=None) as socket:
             await socket.send(json.dumps({"op": "auth", "ref": 1, "token": self.fire.token}))
-            frame = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            frame = json.loads(await asyncio.wait_for(socket.recv(), 20))
             ensure(frame["op"] == "welcome", "no welcome: %s" % frame)
             await socket.send(json.dumps({"op": "subscribe", "ref": 2, "sub": "s", "types": self.types, "after": self.position}))
             while not self.fire.done.is_set():
@@ -67,11 +67,11 @@ class Follower:
                     self.position = max(self.position, frame["position"])
 
     async def follow_sse(self):
-        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.fire.proxy.port, limit=1 << 22), 5)
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.fire.proxy.port, limit=1 << 22), 20)
         try:
             writer.write(("GET /v1/sse?types=%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nLast-Event-ID: %d\r\n\r\n"
                           % (",".join(self.types), self.fire.token, self.position)).encode())
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
             ensure(b" 200 " in head.split(b"\r\n")[0], "%r" % head)
             while not self.fire.done.is_set():
                 block = await asyncio.wait_for(reader.readuntil(b"\n\n"), 20)
@@ -146,7 +146,7 @@ class Fire:
             while threads[0].is_alive() or not self.burnt.is_set():
                 await asyncio.sleep(0.1)
             last = self.cluster.value("SELECT max(position) FROM usher.events")
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 150
             while any(follower.position < last for follower in self.followers) and time.monotonic() < deadline:
                 await asyncio.sleep(0.1)
             ended.append(last)

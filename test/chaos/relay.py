@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/chaos/relay.py: whatever breaks, the brokers get every committed event, in order, and nothing else (I5, I9).
+# slow: 55 s
 #
 # Writers append, publish, roll back and bulk load, half of them with synchronous_commit off, while brokers are killed with
 # -9, the network between is cut, stalled, slowed and deafened, relay workers are terminated, the postmaster is killed with

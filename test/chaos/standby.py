@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/chaos/standby.py: a hot standby reads gap-safe while the primary writes, and goes on after the primary's death.
+# alone: it measures how far a standby is behind
 #
 # Followers read on the primary and on the standby; then the primary is killed, the standby promoted, and all of them go on
 # there with the cursors that they have. What the standby never received is lost, but no position that any follower has
@@ -11,7 +12,7 @@ import lib
 import load
 from lib import ensure, ensure_empty, note
 
-LAG_SECONDS_P99_MAX = 0.3
+LAG_SECONDS_P99_MAX = 0.3       # beyond what plain commits take that are made beside
 WRITERS = 8
 
 
@@ -53,6 +54,8 @@ class Failover:
 
     def before_failover(self):
         begin, stop, forks = self.before
+        heart = lib.Heartbeat(self.primary)
+        heart.start()
         begin.set()
         time.sleep(self.seconds)
         ensure_empty(self.on_primary.findings + [f for follower in self.on_standby for f in follower.findings], "reader")
@@ -62,13 +65,14 @@ class Failover:
             self.standby.start()
             time.sleep(self.seconds / 2)
         ensure(all(follower.seen for follower in self.on_standby), "the standby's readers saw nothing")
+        heart.stop()
         self.cut_off()
         self.killed_at = time.monotonic()
         self.primary.kill9()
         stop.set()
         ledger = load.Ledger.sum(fork.join() for fork in forks)
         load.summary(ledger, self.seconds)
-        self.report_lag(ledger)
+        self.report_lag(ledger, heart)
         return ledger
 
     def cut_off(self):
@@ -90,13 +94,13 @@ class Failover:
                 return
         raise lib.Failure("an append on a standby was accepted")
 
-    def report_lag(self, ledger):
+    def report_lag(self, ledger, heart):
         for follower in self.on_standby:
             lags = [at - ledger.acked_at[tag] for tag, at in follower.seen_at.items() if tag in ledger.acked_at]
             p99 = lib.percentile(lags, 0.99)
-            note("standby reader %s: %d events, commit to read p50 %.0f ms, p99 %.0f ms, max %.0f ms" % (
-                follower.how, len(lags), lib.percentile(lags, 0.5) * 1000, p99 * 1000, max(lags or [0]) * 1000))
-            ensure(self.restart_standby or p99 < LAG_SECONDS_P99_MAX, "commit to read on the standby: p99 %.0f ms" % (p99 * 1000))
+            note("standby reader %s: %d events, commit to read p50 %.0f ms, p99 %.0f ms, max %.0f ms (plain commits at most %.0f ms)" % (
+                follower.how, len(lags), lib.percentile(lags, 0.5) * 1000, p99 * 1000, max(lags or [0]) * 1000, heart.longest * 1000))
+            ensure(self.restart_standby or p99 < LAG_SECONDS_P99_MAX + 2 * heart.longest, "commit to read on the standby: p99 %.0f ms" % (p99 * 1000))
 
     def after_failover(self, before):
         """Promote; everybody goes on there. Returns the events that the standby had not received."""

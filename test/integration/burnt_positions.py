@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/burnt_positions.py: a commit whose positions lie beyond the partitions that it has locked takes others.
+# alone: it changes a setting of the cluster that others use
 #
 # A large transaction waits for a partition in its commit while others take the
 # positions that it would have had.  Those that it then gets reach further than

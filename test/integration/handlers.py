@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/handlers.py: functions that the pool of workers calls, and what they may do to each other: nothing.
+# slow: 55 s
 import contextlib
 import os
 import sys
@@ -430,7 +431,7 @@ class Test:
         lib.wait_until(lambda: self.rows("SELECT 1 FROM usher.handler_status WHERE running > 0"), 10, "it to run")
         began = time.monotonic()
         self.drop()
-        ensure(time.monotonic() - began < 3, "DROP DATABASE waited %.1f s for handlers" % (time.monotonic() - began))
+        ensure(time.monotonic() - began < 15, "DROP DATABASE waited %.1f s for handlers" % (time.monotonic() - began))
 
     def dropped(self):
         """The extension is dropped again and again while handlers are busy: no deadlock, and nobody stays behind."""

@@ -1,5 +1,6 @@
 #!/bin/bash
 # test/integration/house.sh: ./dev up, down and psql, on directories of their own, with and without brokers.
+# slow: 100 s
 #
 # Builds afresh, so it also shows that a first build works.  Prints TAP lines.
 
@@ -8,17 +9,20 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/pg_usher.XXXXXX")
 chmod 0755 "$work"
 export PG_USHER_CACHE=$work/cache PG_USHER_STATE=$work/state
-# A port that somebody else holds: up must go on to another one.
+# Ports that no other test takes. The first one is held: up must go on to another one.
 exec 5< <(exec /usr/bin/python3 -c '
-import socket, time
+import socket, sys, time
+sys.path.insert(0, sys.argv[1])
+import ports
+first = ports.free_ports(10)
 held = socket.socket()
-held.bind(("127.0.0.1", 0))
+held.bind(("127.0.0.1", first))
 held.listen()
-print(held.getsockname()[1], flush=True)
-time.sleep(600)')
+print(first, flush=True)
+time.sleep(1000)' "$root/test/chaos")
 holder=$!
 read -r PG_USHER_PORT <&5
-export PG_USHER_PORT
+export PG_USHER_PORT PG_USHER_HTTP_PORT=$((PG_USHER_PORT + 5))
 status=0
 
 cleanup() {

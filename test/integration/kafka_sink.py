@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/kafka_sink.py: the Kafka sink against a real broker, read back with kcat and compared with Kafka's own producer.
+# slow: 90 s
 #
 # No PostgreSQL: src/sink_drive.c feeds the sink by sink.h. It is built twice, the second time with the address and
 # undefined-behaviour sanitizers. The broker is this test's own. Prints TAP lines.
@@ -45,9 +46,9 @@ def ensure(condition, text):
 
 
 def wait_until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 3 * seconds       # of a quiet machine
     while not condition():
-        ensure(time.monotonic() < deadline, "waited %d s in vain for %s" % (seconds, what))
+        ensure(time.monotonic() < deadline, "waited %d s in vain for %s" % (3 * seconds, what))
         time.sleep(0.01)
 
 
@@ -325,9 +326,9 @@ def dead_broker():
     time.sleep(2)
     server("kill")
     began = time.monotonic()
-    output = driver.communicate(timeout=60)[0]
+    output = driver.communicate(timeout=120)[0]
     took = time.monotonic() - began
-    ensure(json.loads(output)["losses"][0]["code"] == "_TIMED_OUT" and took < 10, "after %.1f s: %s" % (took, output[:800]))
+    ensure(json.loads(output)["losses"][0]["code"] == "_TIMED_OUT" and took < 30, "after %.1f s: %s" % (took, output[:800]))
 
 
 def position(cursor):
@@ -376,7 +377,7 @@ def fenced():
                              universal_newlines=True)
     wait_until(lambda: position(cursor) > 1000, 30, "the older one to get on")
     newer = drive({"exactly_once": "true"}, **dict(arguments, rate=0, count=20000))
-    output = json.loads(older.communicate(timeout=60)[0])
+    output = json.loads(older.communicate(timeout=120)[0])
     ensure(newer["raised_to"] > 0, "the newer one did not see how far the older one was: %s" % newer)
     ensure(output["losses"] and output["losses"][0]["code"] in ("_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"),
            "the older one: %s" % output)

@@ -7,7 +7,7 @@ import gateway_lib      # noqa: F401  (finds lib)
 import websockets
 from lib import ensure
 
-FRAME_SECONDS = 10
+FRAME_SECONDS = 30
 
 
 class Live:
@@ -16,7 +16,7 @@ class Live:
     def __init__(self, daemon, token=None, in_header=False, **options):
         self.url = "ws://127.0.0.1:%d/v1/ws" % daemon.port
         self.token, self.in_header = token, in_header
-        self.options = dict({"subprotocols": ["usher.v1"], "open_timeout": 5, "close_timeout": 1, "max_size": None}, **options)
+        self.options = dict({"subprotocols": ["usher.v1"], "open_timeout": 20, "close_timeout": 1, "max_size": None}, **options)
         self.ref, self.expiring = 0, None     # expiring: the frame that says so, whenever it came
 
     async def __aenter__(self):

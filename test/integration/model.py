@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/model.py: random calls against a model of the event log.
+# alone: it changes a setting of the cluster that others use
 #
 # One session appends, publishes, deletes, limits, sets savepoints, rolls back
 # and commits at random; a model of a hundred lines says what each call must

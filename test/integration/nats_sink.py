@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/nats_sink.py: the sink for NATS JetStream against a real nats-server, read back with libnats.
+# slow: 75 s
 #
 # Everything there and once, through crashes, cut connections, refusals and outages that are longer than the server's
 # duplicate window. Prints TAP lines. Usage: nats_sink.py [part of a test's name ...].
@@ -44,8 +45,17 @@ class Nats(Server):
         return [json.loads(line) for line in self.reader("read", stream).splitlines()]
 
     def length(self, stream=STREAM):
-        info = self.api("STREAM.INFO." + stream)
-        return info["state"]["messages"] if "state" in info else 0
+        """0 if there is no such stream; a busy server may have no time to answer."""
+        answers = []
+
+        def told():
+            answers.append(self.api("STREAM.INFO." + stream))
+            return "state" in answers[-1] or answers[-1]["error"]["code"] == 404
+        try:
+            wait_until(told, 10, "the state of " + stream)
+        except Failure as failure:
+            raise Failure("%s: %s" % (failure, answers[-1]))
+        return answers[-1]["state"]["messages"] if "state" in answers[-1] else 0
 
     def clear(self, **config):
         """An empty stream."""
@@ -453,17 +463,17 @@ def test_silence():
     """Whatever a server does not say, the sink gives up in time, and closes in time."""
     def silent(client, _):
         client.recv(1)
-        time.sleep(20)
+        time.sleep(60)
 
     def silent_in_handshake(client, _):
         client.sendall(INFO.replace(b'"headers"', b'"tls_required":true,"headers"'))
-        time.sleep(20)
+        time.sleep(60)
 
     for function, code in ((silent, "TIMEOUT"), (silent_in_handshake, "TIMEOUT")):
         fake, started = FakeServer(function), time.monotonic()
         loss = refused(*options("url=nats://127.0.0.1:%d" % fake.port, "connect_timeout_ms=400"))
         ensure(loss["code"] == code, "%s: %s" % (function.__name__, loss))
-        ensure(time.monotonic() - started < 4, "%s took %.1f s" % (function.__name__, time.monotonic() - started))
+        ensure(time.monotonic() - started < 20, "%s took %.1f s" % (function.__name__, time.monotonic() - started))
 
 
 # ---- verification ----
@@ -511,7 +521,7 @@ def test_verify_trimmed():
     ensure_done(drive(*standard("--count", 100)), done=100)
     back = drive(*standard("--verify", "1:100"))
     ensure(not back["ok"] and "read back" in back["error"], "a work queue: %s" % back)
-    ensure(nats.length() == 100, "the work queue has %d messages" % nats.length())
+    ensure(nats.length() == 100, "the work queue: %s" % nats.api("STREAM.INFO." + STREAM))
 
 
 TESTS = [

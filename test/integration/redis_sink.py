@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/redis_sink.py: the sink for Redis Streams against a real Redis, read back with redis-cli.
+# slow: 65 s
 #
 # Everything there and once, through crashes, cut connections and refusals; what belongs to others is not touched, and
 # nothing is lost when it is in the way. Prints TAP lines. Usage: redis_sink.py [part of a test's name ...].

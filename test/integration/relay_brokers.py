@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/relay_brokers.py: events through the whole relay into real brokers, read back with clients that are not ours.
+# slow: 30 s
 #
 #   relay_brokers.py [--long] [kafka] [redis] [nats]
 #

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import lib      # noqa: E402
 from lib import ensure      # noqa: E402
 
-SOON_S = 1.0        # within which a changed configuration has taken effect, as a rule
+SOON_S = 2.0        # within which a changed configuration has taken effect, as a rule
 STALL_S = 8.0       # and always, on a machine that does other things beside
 WAIT_S = 30
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # test/integration/relay_memory.py: what the relay does that needs no broker, shown by sinks of kind memory.
+# slow: 30 s
 import json
 import os
 import random
@@ -303,7 +304,7 @@ class Test:
             began = time.monotonic()
             lib.wait_until(lambda: len(log.messages("o")) == n + 1, 5, "an event beside an open transaction", pause=0.001)
             took.append(time.monotonic() - began)
-        ensure(lib.percentile(took, 0.5) < 0.1, "an open transaction holds up the relay: %.0f ms" % (lib.percentile(took, 0.5) * 1000))
+        ensure(lib.percentile(took, 0.5) < 1.0, "an open transaction holds up the relay: %.0f ms" % (lib.percentile(took, 0.5) * 1000))
         ensure(not log.rows("SELECT FROM pg_stat_activity WHERE backend_type = 'pg_usher relay'"
                             " AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"), "an idle relay holds a snapshot")
         session.commit()
