@@ -10,6 +10,7 @@
  */
 #include "usher.h"
 
+#include "api/argument.h"
 #include "lib/glob.h"
 #include "log/log.h"
 #include "tenancy/tenant.h"
@@ -49,20 +50,6 @@ typedef struct EventPage
 	bool full, more;
 } EventPage;
 
-static void
-refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s is null", what)));
-}
-
-static int64
-bigint_argument(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	refuse_null(fcinfo, n, what);
-	return PG_GETARG_INT64(n);
-}
-
 static int
 count_argument(FunctionCallInfo fcinfo, int n, const char *what, int most)
 {
@@ -71,15 +58,6 @@ count_argument(FunctionCallInfo fcinfo, int n, const char *what, int most)
 		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT),
 						errmsg("%s must be between 1 and %d", what, most)));
 	return PG_GETARG_INT32(n);
-}
-
-static text *
-name_argument(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is null", what)));
-	usher_check_name(PG_GETARG_TEXT_PP(n), what);
-	return PG_GETARG_TEXT_PP(n);
 }
 
 static int32
@@ -346,21 +324,6 @@ usher_gateway_heads(PG_FUNCTION_ARGS)
 
 /* ---- waiting ---- */
 
-static int64
-timeout_ms_argument(FunctionCallInfo fcinfo, int n)
-{
-	Interval *interval;
-	double ms;
-
-	refuse_null(fcinfo, n, "timeout");
-	interval = PG_GETARG_INTERVAL_P(n);
-	ms = interval->time / 1000.0 + (interval->day + 30.0 * interval->month) * 86400000.0;
-	if (ms < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout cannot be negative")));
-	return (int64) Min(ms, (double) (INT_MAX / 2));
-}
-
 /* Until the stable position is beyond `position`, whoever's event it is, or the time is over. */
 static int64
 wait_beyond(int64 position, TimestampTz deadline)
@@ -397,7 +360,7 @@ Datum
 usher_gateway_wait(PG_FUNCTION_ARGS)
 {
 	int64 position = bigint_argument(fcinfo, 0, "position");
-	int64 timeout_ms = timeout_ms_argument(fcinfo, 1);
+	int64 timeout_ms = timeout_argument(fcinfo, 1);
 	TupleDesc desc;
 	Datum value;
 	bool isnull = false;

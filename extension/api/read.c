@@ -4,6 +4,7 @@
  */
 #include "usher.h"
 
+#include "api/argument.h"
 #include "lib/glob.h"
 #include "log/log.h"
 #include "tenancy/tenant.h"
@@ -35,36 +36,13 @@ typedef struct Collector
 	bool stopped;
 } Collector;
 
-static void
-null_refused(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s is null", what)));
-}
-
-static int64
-bigint_argument(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	null_refused(fcinfo, n, what);
-	return PG_GETARG_INT64(n);
-}
-
 static int64
 max_argument(FunctionCallInfo fcinfo, int n)
 {
-	null_refused(fcinfo, n, "max");
+	refuse_null(fcinfo, n, "max");
 	if (PG_GETARG_INT32(n) < 0)
 		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("max cannot be negative")));
 	return PG_GETARG_INT32(n);
-}
-
-static text *
-name_argument(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is null", what)));
-	usher_check_name(PG_GETARG_TEXT_PP(n), what);
-	return PG_GETARG_TEXT_PP(n);
 }
 
 static void
@@ -155,7 +133,7 @@ usher_read_page(PG_FUNCTION_ARGS)
 	collector_init(&c, NULL, max);
 	c.tenant_id = usher_current_tenant_id();
 	c.pattern = pattern;
-	null_refused(fcinfo, 3, "scan_max");
+	refuse_null(fcinfo, 3, "scan_max");
 	c.scan_left = PG_GETARG_INT32(3);
 	if (c.scan_left < 1)
 		ereport(ERROR,
@@ -205,7 +183,7 @@ usher_read_stream_srf(PG_FUNCTION_ARGS)
 	int64 before = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT64(4);
 	Collector c;
 
-	null_refused(fcinfo, 3, "backwards");
+	refuse_null(fcinfo, 3, "backwards");
 	backwards = PG_GETARG_BOOL(3);
 	if (from < 0 || before < 0)
 		ereport(ERROR,

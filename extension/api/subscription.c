@@ -4,6 +4,7 @@
  */
 #include "usher.h"
 
+#include "api/argument.h"
 #include "handler/handler.h"
 #include "log/log.h"
 #include "subscription/subscription.h"
@@ -39,31 +40,6 @@ subscription_argument(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_USHER_INVALID_NAME), errmsg("the subscription's name is null")));
 	usher_check_name(PG_GETARG_TEXT_PP(0), "subscription name");
 	return usher_subscription_find(PG_GETARG_TEXT_PP(0));
-}
-
-static int64
-bigint_argument(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s is null", what)));
-	return PG_GETARG_INT64(n);
-}
-
-/* An interval in milliseconds; -1 for null. */
-static int64
-interval_ms(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	Interval *i;
-	double ms;
-
-	if (PG_ARGISNULL(n))
-		return -1;
-	i = PG_GETARG_INTERVAL_P(n);
-	ms = i->time / 1000.0 + (i->day + i->month * (double) DAYS_PER_MONTH) * SECS_PER_DAY * 1000.0;
-	if (ms < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("%s cannot be negative", what)));
-	return (int64) Min(ms, (double) INT_MAX);
 }
 
 /* ---- poll ---- */
@@ -171,7 +147,7 @@ usher_poll(PG_FUNCTION_ARGS)
 {
 	Output output;
 	UsherPoll poll = {.subscription = subscription_argument(fcinfo), .deliver = deliver};
-	int64 wait_ms = Min(Max(interval_ms(fcinfo, 2, "wait"), 0), SELECT_WAIT_MAX_MS);
+	int64 wait_ms = Min(Max(ms_argument(fcinfo, 2, "wait"), 0), SELECT_WAIT_MAX_MS);
 	TimestampTz start = GetCurrentTimestamp();
 
 	check_writable("usher.poll()");
@@ -244,15 +220,13 @@ PG_FUNCTION_INFO_V1(usher_wait_for_delivery);
 Datum
 usher_wait_for_delivery(PG_FUNCTION_ARGS)
 {
-	int64 timeout_ms = interval_ms(fcinfo, 1, "timeout");
+	int64 timeout_ms = timeout_argument(fcinfo, 1);
 	text *name;
 	TupleDesc desc;
 	Datum value;
 	bool isnull = false;
 
 	(void) subscription_argument(fcinfo);
-	if (timeout_ms < 0)
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout is null")));
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
@@ -302,7 +276,7 @@ usher_nack(PG_FUNCTION_ARGS)
 						errmsg("a position cannot be less than 1")));
 	len = pg_mbcliplen(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error), len);
 	usher_subscription_nack(s, lease, position, pnstrdup(VARDATA_ANY(error), len),
-							interval_ms(fcinfo, 4, "retry_after"));
+							ms_argument(fcinfo, 4, "retry_after"));
 	PG_RETURN_VOID();
 }
 
@@ -312,7 +286,7 @@ usher_extend(PG_FUNCTION_ARGS)
 {
 	UsherSubscription *s = subscription_argument(fcinfo);
 	int64 lease = bigint_argument(fcinfo, 1, "lease");
-	int64 ms = interval_ms(fcinfo, 2, "interval");
+	int64 ms = ms_argument(fcinfo, 2, "interval");
 
 	if (!usher_lease_extend(s, lease, ms < 0 ? s->lease_ms : ms))
 		usher_lease_lost(s, lease);

@@ -4,6 +4,7 @@
  */
 #include "usher.h"
 
+#include "api/argument.h"
 #include "log/log.h"
 
 #include "access/htup_details.h"
@@ -15,30 +16,6 @@
 #include "utils/memutils.h"
 
 #define SELECT_WAIT_MAX_MS 5000 /* a SELECT holds its snapshot while it waits */
-
-static int64
-timeout_argument(FunctionCallInfo fcinfo, int n)
-{
-	Interval *interval;
-	double ms;
-
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout is null")));
-	interval = PG_GETARG_INTERVAL_P(n);
-	ms = interval->time / 1000.0 + (interval->day + 30.0 * interval->month) * 86400000.0;
-	if (ms < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("timeout cannot be negative")));
-	return (int64) Min(ms, (double) (INT_MAX / 2));
-}
-
-static int64
-after_argument(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("after is null")));
-	return PG_GETARG_INT64(n);
-}
 
 static text *
 pattern_argument(FunctionCallInfo fcinfo, int n)
@@ -53,7 +30,7 @@ PG_FUNCTION_INFO_V1(usher_wait);
 Datum
 usher_wait(PG_FUNCTION_ARGS)
 {
-	int64 after = after_argument(fcinfo, 0);
+	int64 after = bigint_argument(fcinfo, 0, "after");
 	int64 timeout_ms = Min(timeout_argument(fcinfo, 1), SELECT_WAIT_MAX_MS);
 
 	PG_RETURN_INT64(usher_wait_for_event(after, timeout_ms, pattern_argument(fcinfo, 2)));
@@ -67,7 +44,7 @@ PG_FUNCTION_INFO_V1(usher_wait_for);
 Datum
 usher_wait_for(PG_FUNCTION_ARGS)
 {
-	int64 after = after_argument(fcinfo, 0);
+	int64 after = bigint_argument(fcinfo, 0, "after");
 	int64 timeout_ms = timeout_argument(fcinfo, 1);
 	text *pattern = pattern_argument(fcinfo, 2);
 	TupleDesc desc;

@@ -43,9 +43,53 @@ count_events(const UsherRequest *requests, int n)
 	return events;
 }
 
+/* For the context of an error that ends a wait: whose lock it is. */
+typedef struct Waiting
+{
+	const UsherRequest *requests;
+	int n;
+	int32 tenant_id;
+	const Id *id; /* NULL: a stream */
+} Waiting;
+
+static bool
+wants(const UsherRequest *request, const Waiting *waiting, const text *stream)
+{
+	if (settled(request) || request->tenant_id != waiting->tenant_id)
+		return false;
+	for (int i = 0; i < request->nevents; i++)
+	{
+		const UsherRequestEvent *e = &request->events[i];
+
+		if (waiting->id != NULL ? (e->event.flags & LOG_FLAG_ID_INDEXED) &&
+									  memcmp(&e->event.id, &waiting->id->id, UUID_LEN) == 0
+								: e->stream != NULL && stream != NULL &&
+									  usher_stream_names_compare(&e->stream, &stream) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The first one that wants it stands for all: they wait for the same. */
+static void
+waiting_context(void *arg)
+{
+	const Waiting *waiting = arg;
+	const text *stream = waiting->id == NULL ? usher_stream_locking() : NULL;
+
+	for (int i = 0; i < waiting->n; i++)
+		if (wants(&waiting->requests[i], waiting, stream))
+		{
+			errcontext("append_requests element %d", waiting->requests[i].element);
+			return;
+		}
+}
+
 static void
 lock_ids(const UsherRequest *requests, int n)
 {
+	Waiting waiting = {requests, n, 0, NULL};
+	ErrorContextCallback context = {error_context_stack, waiting_context, &waiting};
 	Id *ids = palloc_array(Id, Max(count_events(requests, n), 1));
 	int count = 0;
 
@@ -58,9 +102,15 @@ lock_ids(const UsherRequest *requests, int n)
 				ids[count++] = (Id){event->tenant_id, event->id};
 		}
 	qsort(ids, count, sizeof(Id), compare_ids);
+	error_context_stack = &context;
 	for (int i = 0; i < count; i++)
+	{
+		waiting.tenant_id = ids[i].tenant_id;
+		waiting.id = &ids[i];
 		if (i == 0 || compare_ids(&ids[i - 1], &ids[i]) != 0)
 			usher_event_id_lock(ids[i].tenant_id, &ids[i].id);
+	}
+	error_context_stack = context.previous;
 	pfree(ids);
 }
 
@@ -106,13 +156,18 @@ lock_streams(const UsherRequest *requests, int n)
 	int count;
 	Wanted *wanted = wanted_streams(requests, n, &count);
 	UsherStreamWanted *streams = palloc_array(UsherStreamWanted, Max(count, 1));
+	Waiting waiting = {requests, n, 0, NULL};
+	ErrorContextCallback context = {error_context_stack, waiting_context, &waiting};
 
+	error_context_stack = &context;
 	for (int begin = 0, end; begin < count; begin = end)
 	{
+		waiting.tenant_id = wanted[begin].tenant_id;
 		for (end = begin; end < count && wanted[end].tenant_id == wanted[begin].tenant_id; end++)
 			streams[end - begin] = wanted[end].stream;
 		usher_streams_lock(wanted[begin].tenant_id, streams, end - begin);
 	}
+	error_context_stack = context.previous;
 	pfree(streams);
 	pfree(wanted);
 }

@@ -202,6 +202,7 @@ extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 fir
 									Snapshot snapshot, int *flags, int64 *segment);
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);
 extern void usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n);
+extern const text *usher_stream_locking(void);
 extern void usher_streams_take_back(void);
 extern void usher_streams_make(const UsherStreamKey *keys, UsherStream **streams, int n);
 extern UsherStream *usher_stream_locked(int32 tenant_id, const text *name);

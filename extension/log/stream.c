@@ -70,6 +70,7 @@ key_equal(UsherStreamKey a, UsherStreamKey b)
 #include "lib/simplehash.h"
 
 static locked_hash *locked; /* NULL: nothing locked */
+static const text *locking; /* of usher_streams_lock: what it may be waiting for */
 static UsherStream **lock_order;
 static int nlocked, lock_order_size;
 
@@ -325,6 +326,7 @@ lock_one(Locker *locker, const text *name, bool create, const Registered *known)
 
 	if (stream)
 		return stream;
+	locking = name;
 	for (;; known = NULL)
 	{
 		Run run = {.seen = pg_atomic_read_u64(&locker->db->registrations)};
@@ -477,6 +479,7 @@ usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n)
 		if ((i > 0 && usher_stream_names_compare(&wanted[i - 1].name, &name) == 0) ||
 			(any_locked && usher_stream_locked(tenant_id, name) != NULL))
 			continue;
+		locking = name;
 		if (!run_missing(&locker, &run, name, &found))
 		{
 			run_finish(&locker, &run);
@@ -490,6 +493,13 @@ usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n)
 	}
 	run_finish(&locker, &run);
 	locker_close(&locker);
+}
+
+/* While usher_streams_lock() is at work, for the context of an error that ends its wait: the name of a stream. */
+const text *
+usher_stream_locking(void)
+{
+	return locking;
 }
 
 /*

@@ -7,7 +7,6 @@
  * usher.append_requests; this file knows no rule of the log.
  */
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +16,7 @@
 #include "../router.h"
 #include "append.h"
 #include "handlers.h"
+#include "once.h"
 
 /*
  * The body
@@ -187,21 +187,6 @@ take_events(Request *request, JsonValue array, Slice stream, int first, AppendEv
  * What all writes have
  */
 
-static void
-fingerprint(const Request *request, unsigned char out[32])
-{
-	EVP_MD_CTX *digest = EVP_MD_CTX_new();
-
-	EVP_DigestInit_ex(digest, EVP_sha256(), NULL);
-	EVP_DigestUpdate(digest, request->method_name.data, request->method_name.len);
-	EVP_DigestUpdate(digest, "\n", 1);
-	EVP_DigestUpdate(digest, request->target.data, request->target.len);
-	EVP_DigestUpdate(digest, "\n", 1);
-	EVP_DigestUpdate(digest, request->body.data, request->body.len);
-	EVP_DigestFinal_ex(digest, out, NULL);
-	EVP_MD_CTX_free(digest);
-}
-
 typedef struct Append
 {
 	Request *request;
@@ -274,7 +259,6 @@ append_submit(Request *request, const AppendEvent *events, int nevents,
 	a->tenant = request->identity->tenant;
 	a->user_id = request->identity->user;
 	a->actor_type = request->identity->actor_type;
-	a->idempotency_key = request_header(request, "idempotency-key");
 	a->correlation_id = request_header(request, "correlation-id");
 	a->causation_id = request_header(request, "causation-id");
 	a->traceparent = (Slice){request->traceparent, strlen(request->traceparent)};
@@ -282,11 +266,7 @@ append_submit(Request *request, const AppendEvent *events, int nevents,
 	a->nevents = nevents;
 	a->done = append_done;
 	a->context = append;
-	if (a->idempotency_key.data)
-		fingerprint(request, a->fingerprint);
-	if (a->idempotency_key.data && (a->idempotency_key.len == 0 || a->idempotency_key.len > 255))
-		reply_problem(request, 400, "invalid-header", NULL, "Idempotency-Key has 1 to 255 bytes");
-	else if (!batch_add(a))
+	if (once_key(request, &a->idempotency_key, a->fingerprint) && !batch_add(a))
 		reply_unavailable(request, "overloaded", "too many appends are waiting");
 }
 

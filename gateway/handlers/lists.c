@@ -16,6 +16,7 @@
 #include "../router.h"
 #include "append.h"
 #include "handlers.h"
+#include "once.h"
 
 typedef struct List
 {
@@ -45,10 +46,11 @@ static const DbStatement dead_letters_statement = {
 	.nparams = 5,
 };
 
-static const DbStatement replay_statement = {
-	.name = "replay_dead_letters",
-	.sql = "SELECT usher.gateway_replay_dead_letters($1, $2, $3, $4, $5)",
-	.nparams = 5,
+#define REPLAY "SELECT to_jsonb(usher.gateway_replay_dead_letters($1, $2, $3, $4, $5))"
+
+static const DbStatement replay_statements[2] = {
+	{.name = "replay_dead_letters", .sql = ONCE_PLAIN(REPLAY), .nparams = 5},
+	{.name = "replay_dead_letters_once", .sql = ONCE_KEYED(REPLAY, "$6", "$7"), .nparams = 7},
 };
 
 static Slice
@@ -192,7 +194,8 @@ replayed(void *context, DbOutcome outcome, PGresult *result)
 
 	if (!result_usable(request, outcome, result))
 		return;
-	text_printf(&json, "{\"replay\":%s}", PQgetvalue(result, 0, 0));
+	once_tell(request, result);
+	text_printf(&json, "{\"replay\":%s}", PQgetvalue(result, 0, 1));
 	reply_json(request, 202, &json);
 	text_free(&json);
 }
@@ -221,7 +224,7 @@ handle_replay(Request *request)
 		return;
 	}
 	call = (DbCall){
-		.statement = &replay_statement,
+		.statement = &replay_statements[0],
 		.values = {request->identity->tenant, request->identity->user,
 				   parameter_text(request, subscription), parameter_text(request, sink),
 				   members[2].kind == JSON_OBJECT ? parameter_text(request, members[2].text)
@@ -230,5 +233,5 @@ handle_replay(Request *request)
 		.done = replayed,
 		.context = request,
 	};
-	db_submit(LANE_SLOW, &call);
+	once_submit(request, LANE_SLOW, replay_statements, &call);
 }

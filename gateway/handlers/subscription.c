@@ -22,6 +22,7 @@
 #include "../usherd.h"
 #include "append.h"
 #include "handlers.h"
+#include "once.h"
 
 #define RECHECK_SECONDS 1.0
 
@@ -40,12 +41,19 @@ typedef struct Poll
 	Waiter waiter;
 } Poll;
 
-static const DbStatement poll_statement = {
-	.name = "poll",
-	.sql =
-		"SELECT lease, attempt, partition, position, stream, version, id, type, topic, key, data, metadata,"
-		" recorded_at FROM usher.gateway_poll($1, $2, $3, $4, $5, $6)",
-	.nparams = 6,
+#define DELIVERY                                                                               \
+	"SELECT lease, attempt, partition, position, stream, version, id, type, topic, key, data," \
+	" metadata, recorded_at FROM "
+
+/* The key of a poll is for what it acknowledges: a repeat acknowledges nothing, and polls. */
+static const DbStatement poll_statements[2] = {
+	{.name = "poll", .sql = DELIVERY "usher.gateway_poll($1, $2, $3, $4, $5, $6)", .nparams = 6},
+	{.name = "poll_once",
+	 .sql = DELIVERY
+	 "(SELECT c.fresh, CASE WHEN c.fresh THEN usher.gateway_keep($1, $2, $7, 'null') END"
+	 " FROM usher.gateway_claim($1, $2, $7, $8) c OFFSET 0) k"
+	 " CROSS JOIN LATERAL usher.gateway_poll($1, $2, $3, $4, $5, CASE WHEN k.fresh THEN $6::bigint END)",
+	 .nparams = 8},
 };
 
 static const DbStatement pattern_statement = {
@@ -54,22 +62,23 @@ static const DbStatement pattern_statement = {
 	.nparams = 2,
 };
 
-static const DbStatement ack_statement = {
-	.name = "ack",
-	.sql = "SELECT usher.gateway_ack($1, $2, $3, $4, $5)",
-	.nparams = 5,
+#define ACK    "SELECT 'null'::jsonb FROM usher.gateway_ack($1, $2, $3, $4, $5)"
+#define NACK   "SELECT 'null'::jsonb FROM usher.gateway_nack($1, $2, $3, $4, $5, $6, $7)"
+#define EXTEND "SELECT 'null'::jsonb FROM usher.gateway_extend($1, $2, $3, $4, $5)"
+
+static const DbStatement ack_statements[2] = {
+	{.name = "ack", .sql = ONCE_PLAIN(ACK), .nparams = 5},
+	{.name = "ack_once", .sql = ONCE_KEYED(ACK, "$6", "$7"), .nparams = 7},
 };
 
-static const DbStatement nack_statement = {
-	.name = "nack",
-	.sql = "SELECT usher.gateway_nack($1, $2, $3, $4, $5, $6, $7)",
-	.nparams = 7,
+static const DbStatement nack_statements[2] = {
+	{.name = "nack", .sql = ONCE_PLAIN(NACK), .nparams = 7},
+	{.name = "nack_once", .sql = ONCE_KEYED(NACK, "$8", "$9"), .nparams = 9},
 };
 
-static const DbStatement extend_statement = {
-	.name = "extend",
-	.sql = "SELECT usher.gateway_extend($1, $2, $3, $4, $5)",
-	.nparams = 5,
+static const DbStatement extend_statements[2] = {
+	{.name = "extend", .sql = ONCE_PLAIN(EXTEND), .nparams = 5},
+	{.name = "extend_once", .sql = ONCE_KEYED(EXTEND, "$6", "$7"), .nparams = 7},
 };
 
 /* The object of the body with these members, all known; false: it was replied. */
@@ -121,7 +130,7 @@ poll_again(Poll *poll)
 {
 	const Identity *who = poll->request->identity;
 	DbCall call = {
-		.statement = &poll_statement,
+		.statement = &poll_statements[0],
 		.values = {who->tenant, who->user, poll->name, poll->max_text, poll->member,
 				   poll->acks ? poll->ack_text : NULL},
 		.tenant = who->tenant,
@@ -129,9 +138,14 @@ poll_again(Poll *poll)
 		.context = poll,
 	};
 
-	poll->acks = false; /* once */
 	poll->seen = tail_position();
-	db_submit(LANE_SLOW, &call);
+	if (!poll->acks)
+	{
+		db_submit(LANE_SLOW, &call);
+		return;
+	}
+	poll->acks = false; /* once */
+	once_submit(poll->request, LANE_SLOW, poll_statements, &call);
 }
 
 static void
@@ -296,6 +310,7 @@ lease_done(void *context, DbOutcome outcome, PGresult *result)
 	if (!result_usable(request, outcome, result))
 		return;
 	parked_poke(request->identity->tenant, call->name);
+	once_tell(request, result);
 	reply(request, 204, NULL, "", 0);
 }
 
@@ -321,19 +336,19 @@ begin_lease_call(Request *request, const char *const *names, int count, JsonValu
 }
 
 static void
-submit_lease_call(LeaseCall *lease, const DbStatement *statement, const char *fifth,
+submit_lease_call(LeaseCall *lease, const DbStatement statements[2], const char *fifth,
 				  const char *sixth, const char *seventh)
 {
 	const Identity *who = lease->request->identity;
 	DbCall call = {
-		.statement = statement,
+		.statement = &statements[0],
 		.values = {who->tenant, who->user, lease->name, lease->lease, fifth, sixth, seventh},
 		.tenant = who->tenant,
 		.done = lease_done,
 		.context = lease,
 	};
 
-	db_submit(LANE_SLOW, &call);
+	once_submit(lease->request, LANE_SLOW, statements, &call);
 }
 
 void
@@ -344,7 +359,7 @@ handle_ack(Request *request)
 	LeaseCall *call = begin_lease_call(request, names, 2, members, false);
 
 	if (call)
-		submit_lease_call(call, &ack_statement, call->number[0] ? call->number : NULL, NULL, NULL);
+		submit_lease_call(call, ack_statements, call->number[0] ? call->number : NULL, NULL, NULL);
 }
 
 void
@@ -366,7 +381,7 @@ handle_nack(Request *request)
 	}
 	if (seconds >= 0)
 		snprintf(call->seconds, sizeof(call->seconds), "%" PRId64 " seconds", seconds);
-	submit_lease_call(call, &nack_statement, call->number, parameter_text(request, error),
+	submit_lease_call(call, nack_statements, call->number, parameter_text(request, error),
 					  call->seconds[0] ? call->seconds : NULL);
 }
 
@@ -382,5 +397,5 @@ handle_extend(Request *request)
 		return;
 	if (seconds >= 0)
 		snprintf(call->seconds, sizeof(call->seconds), "%" PRId64 " seconds", seconds);
-	submit_lease_call(call, &extend_statement, call->seconds[0] ? call->seconds : NULL, NULL, NULL);
+	submit_lease_call(call, extend_statements, call->seconds[0] ? call->seconds : NULL, NULL, NULL);
 }

@@ -32,6 +32,7 @@ SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply
     'usher.delete_subscription_parts()', 'usher.replay_sink_dead_letters(text,jsonb)', 'usher.purge_dead_letters(text,jsonb)', 'usher.cancel_replay(bigint)',
     'usher.memory_messages(text,text,bigint,integer)', 'usher.verify_sink(text,bigint,bigint)',
     'usher.sink_status_list()', 'usher.replay_status_list()', 'usher.metrics()',
+    'usher.gateway_claim(text,text,text,bytea)', 'usher.gateway_keep(text,text,text,jsonb)',
     'usher.gateway_poll(text,text,text,integer,text,bigint)', 'usher.gateway_ack(text,text,text,bigint,bigint)',
     'usher.gateway_nack(text,text,text,bigint,bigint,text,interval)', 'usher.gateway_extend(text,text,text,bigint,interval)',
     'usher.gateway_subscription_pattern(text,text)', 'usher.gateway_subscriptions(text,text,integer)', 'usher.gateway_sinks(text,integer)', 'usher.gateway_dead_letters(text,text,text,bigint,integer)',

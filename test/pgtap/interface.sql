@@ -103,6 +103,8 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('gateway_tail', 'after bigint, max integer DEFAULT 1000', 'TABLE(next bigint, "position" bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, slot integer, data jsonb, metadata jsonb, recorded_at timestamp with time zone)', 'volatile'),
     ('gateway_heads', 'after bigint, max integer DEFAULT 10000', 'TABLE(next bigint, "position" bigint, tenant text, stream text, version bigint, id uuid, type text, topic text, key text, recorded_at timestamp with time zone)', 'volatile'),
     ('gateway_status', 'OUT version text, OUT protocol integer, OUT in_recovery boolean, OUT stable_position bigint, OUT oldest_position bigint, OUT now timestamp with time zone', 'record', 'volatile'),
+    ('gateway_claim', 'tenant_name text, user_id text, idempotency_key text, fingerprint bytea, OUT fresh boolean, OUT response jsonb', 'record', 'volatile'),
+    ('gateway_keep', 'tenant_name text, user_id text, idempotency_key text, response jsonb', 'jsonb', 'volatile'),
     ('gateway_poll', 'tenant_name text, user_id text, subscription text, max integer, member text, ack bigint DEFAULT NULL::bigint', 'SETOF usher.delivery', 'volatile'),
     ('gateway_ack', 'tenant_name text, user_id text, subscription text, lease bigint, up_to bigint DEFAULT NULL::bigint', 'void', 'volatile'),
     ('gateway_nack', 'tenant_name text, user_id text, subscription text, lease bigint, "position" bigint, error text DEFAULT NULL::text, retry_after interval DEFAULT NULL::interval', 'void', 'volatile'),
