@@ -11,7 +11,7 @@
 # shellcheck shell=bash
 
 suites_all="unit fuzz regress isolation pgtap integration chaos"
-suite_seconds_max=500
+suite_seconds_max=700
 
 passed_count=0
 failed_count=0
