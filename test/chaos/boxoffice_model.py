@@ -23,9 +23,10 @@ from lib import ensure, ensure_empty, note
 
 SESSIONS = 16
 ZONES = 8
-USERS = 24
+USERS = 40
 LIMIT = 9
 CAPACITY = 30
+RECENT = 200            # bookings that sessions change; older ones stay as they are, or expire
 STEPS = {
     ("reserved", "booking.payment_pending"): "payment_pending",
     ("reserved", "booking.extended"): "reserved",
@@ -59,7 +60,7 @@ class Session(threading.Thread):
         try:
             self.cursor = self.sale.cluster.connect(name="session").cursor()
             kinds = (self.reserve, self.items, self.many, self.look, self.cancel, self.confirm, self.pay, self.extend, self.roll_back)
-            weights = [24, 8, 10, 10, 20, 12, 3, 3, 6]
+            weights = [24, 8, 10, 10, 26, 5, 2, 2, 6]
             if self.number < ZONES:
                 kinds, weights = kinds + (self.change_capacity,), weights + [8]
             while self.calls > 0:
@@ -105,7 +106,7 @@ class Session(threading.Thread):
 
     def reserve(self):
         zone, user, n = self.place()
-        ttl = self.random.choice(("1 s", "2 s", "10 min"))
+        ttl = self.random.choice(("1 s", "1 s", "2 s", "10 min"))
         rows, error, begin, end = self.ask("SELECT booking_id FROM boxoffice.reserve(%s, %s, %s, %s, ttl => %s)", (self.sale.show, zone, user, n, ttl))
         self.told(zone, user, [n], self.parts(error), begin, end)
         if error is None:
@@ -114,7 +115,7 @@ class Session(threading.Thread):
     def made(self, booking, begin, end):
         self.changes.append((booking, "booking.reserved", begin, end))
         self.sale.some.append(booking)
-        if len(self.sale.some) > 60:
+        if len(self.sale.some) > RECENT:
             self.sale.some.pop(0)
 
     def items(self):
@@ -132,7 +133,7 @@ class Session(threading.Thread):
         wanted = [self.place() for _ in range(self.random.randint(2, 6))]
         rows, error, begin, end = self.ask(
             "SELECT sqlstate, remaining, booking_id FROM boxoffice.reserve_many(ARRAY[%s]::boxoffice.reserve_request[]) ORDER BY element" % ", ".join(
-                "('default', '%s', %d, ARRAY[(%d, NULL, %d, NULL)]::boxoffice.reserve_item[], NULL, NULL, NULL)" % (user, self.sale.show, zone, n)
+                "('default', '%s', %d, ARRAY[(%d, NULL, %d, NULL)]::boxoffice.reserve_item[], NULL, '1 s', NULL)" % (user, self.sale.show, zone, n)
                 for zone, user, n in wanted), None)
         ensure(error is None, str(error))
         for (zone, user, n), (code, left, booking) in zip(wanted, rows):
