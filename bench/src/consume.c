@@ -1,6 +1,6 @@
 /*
  * bench/src/consume.c
- *		Consumes a queue: takes a batch with all its columns, acknowledges it, takes the next.
+ *		Consumes a queue: takes a batch, acknowledges it, takes the next.
  *
  * usage: consume usher|pgmq DATABASE NAME BATCH EVENTS
  *
