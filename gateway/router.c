@@ -14,6 +14,7 @@
 #include "lib/uri.h"
 #include "listener.h"
 #include "router.h"
+#include "ticket.h"
 
 static const struct
 {
@@ -337,6 +338,21 @@ identified(void *context, IdentityOutcome outcome, Identity *identity, const cha
 		connection_admitted(request->connection);
 }
 
+/* The header's, or the ticket's in the query. */
+static IdentityOutcome
+credential(Request *request, Identity **identity, const char **reason)
+{
+	Slice header = request_header(request, "authorization");
+	Slice ticket = request->route->ticket ? request_query(request, "ticket") : (Slice){NULL, 0};
+
+	if (ticket.data == NULL)
+		return identity_of(header, &request->address, identity, reason, identified, request);
+	if (header.data == NULL)
+		return ticket_identity(ticket, request->route->ticket, reason, identified, request);
+	*reason = "there is a ticket, and an Authorization, too";
+	return IDENTITY_INVALID;
+}
+
 void
 router_handle(Request *request)
 {
@@ -358,8 +374,7 @@ router_admit(Request *request, bool admin_listener)
 		reply_problem(request, 403, "address-refused", NULL, "this address is not served");
 		return;
 	}
-	outcome = identity_of(request_header(request, "authorization"), &request->address, &identity,
-						  &reason, identified, request);
+	outcome = credential(request, &identity, &reason);
 	if (outcome != IDENTITY_PENDING)
 		identified(request, outcome, identity, reason);
 }

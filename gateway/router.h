@@ -37,6 +37,8 @@ typedef struct Route
 	const char *summary;
 	const char *tag;
 	const char *scope; /* what identity_allows() is asked; NULL: anybody */
+	const char
+		*ticket; /* the kind of ticket that ?ticket= takes the place of Authorization; or NULL */
 	bool by_object; /* the handler asks, by request_allowed(), once it knows what it is about */
 	bool anonymous; /* without credentials, too */
 	const char *rate_class; /* "general" ... */

@@ -6,6 +6,7 @@
  */
 #include "handlers/handlers.h"
 #include "router.h"
+#include "ticket.h"
 
 #define JSON      "application/json"
 #define PROBLEM   "application/problem+json"
@@ -27,6 +28,8 @@
 		"Repeats of the request with the same key have its outcome; kept for 24 hours for the tenant and user.", false}
 #define CORRELATION_ID {"Correlation-Id", "header", "{\"type\":\"string\",\"maxLength\":255}", "metadata.correlation_id of the events.", false}
 #define CAUSATION_ID {"Causation-Id", "header", "{\"type\":\"string\",\"maxLength\":255}", "metadata.causation_id of the events.", false}
+#define TICKET {"ticket", "query", "{\"type\":\"string\",\"maxLength\":255}", \
+		"Of POST /v1/tickets, where Authorization cannot be sent.", false}
 #define APPENDED {201, JSON, "Appended", "Committed: each event's id, version and position."}
 #define GONE {410, PROBLEM, "Problem", "Events behind this position were removed: oldest_position is where one can go on."}
 #define LEASE_REPLIES {{204, NULL, NULL, "Done."}, \
@@ -289,13 +292,27 @@ const Route usherd_routes[] = {
 		.handle = handle_replay,
 	},
 	{
+		.method = METHOD_POST,
+		.path = "/v1/tickets",
+		.operation = "issueTicket",
+		.summary = "A ticket in the place of the token, for clients that cannot send headers",
+		.tag = "realtime",
+		.rate_class = "general",
+		.body = "TicketBody",
+		.body_types = JSON,
+		.replies = {{201, JSON, "Ticket", "The ticket, which is shown this once."}},
+		.handle = handle_ticket,
+	},
+	{
 		.method = METHOD_GET,
 		.path = "/v1/ws",
 		.operation = "webSocket",
 		.summary = "The log, live, over WebSocket (usher.v1)",
 		.tag = "realtime",
+		.ticket = TICKET_WEBSOCKET,
 		.anonymous = true,
 		.rate_class = "general",
+		.parameters = {TICKET},
 		.replies = {{101, NULL, NULL, "The connection speaks WebSocket."},
 					{426, PROBLEM, "Problem", "The request is no handshake of WebSocket 13."}},
 		.handle = handle_websocket,
@@ -307,9 +324,11 @@ const Route usherd_routes[] = {
 		.summary = "The log, live, as server-sent events",
 		.tag = "realtime",
 		.scope = "subscribe",
+		.ticket = TICKET_SSE,
 		.by_object = true,
 		.rate_class = "general",
-		.parameters = {{"types", "query", "{\"type\":\"string\"}",
+		.parameters = {TICKET,
+					   {"types", "query", "{\"type\":\"string\"}",
 						"Patterns of types, separated by commas.", false},
 					   {"streams", "query", "{\"type\":\"string\"}",
 						"Patterns of streams, separated by commas.", false},

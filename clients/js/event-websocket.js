@@ -60,13 +60,15 @@ export class EventWebSocket {
   /**
    * @param {string} url of the gateway: https://host or wss://host
    * @param {object} [options] token: a string, or a function that gives one (also when it expires);
-   *   WebSocket: the class to use; transport: 'auto', 'websocket' or 'sse'; backoff: {base, cap} in milliseconds
+   *   WebSocket, EventSource: the classes to use; transport: 'auto', 'websocket', 'sse' or 'eventsource';
+   *   tickets: true, the WebSocket's handshake shows a ticket; backoff: {base, cap} in milliseconds
    */
   constructor(url, options = {}) {
     this.url = new URL(url);
     this.options = { transport: 'auto', backoff: { base: 500, cap: 30000 }, ...options };
     this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    this.sse = this.options.transport === 'sse' || !this.WebSocket;
+    this.EventSource = options.EventSource ?? globalThis.EventSource;
+    this.sse = ['sse', 'eventsource'].includes(this.options.transport) || !this.WebSocket;
   }
 
   get state() {
@@ -153,28 +155,45 @@ export class EventWebSocket {
   async #open() {
     this.#enter('connecting');
     let token;
+    let ticket;
     try {
       token = await this.#token();
+      if (token && this.options.tickets && !this.sse) ({ ticket } = await this.#ticket('websocket', token));
     } catch (error) {
-      this.#emit('error', error);
-      this.#again();
+      // A token that stays the same will not do better the next time.
+      if (error.status === 401 && typeof this.options.token !== 'function') this.#stop(error);
+      else {
+        this.#emit('error', error);
+        this.#again();
+      }
       return;
     }
     if (!this.#wanted) return;
     if (this.sse) this.#openSse(token);
-    else this.#openSocket(token);
+    else this.#openSocket(token, ticket);
   }
 
-  // Browsers cannot send headers with a WebSocket: the token goes in the first frame.
-  #openSocket(token) {
+  // What stands for the token where headers cannot be sent: {ticket, expires_at, position}.
+  async #ticket(kind, token) {
+    const url = new URL('/v1/tickets', this.url);
+    url.protocol = url.protocol.replace('ws', 'http');
+    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ for: kind }), cache: 'no-store' });
+    if (!response.ok) throw Object.assign(new Error(`no ticket: the server answers ${response.status}`), { status: response.status });
+    return response.json();
+  }
+
+  // Browsers cannot send headers with a WebSocket: a ticket goes in the query, or the token in the first frame.
+  #openSocket(token, ticket) {
     const url = new URL('/v1/ws', this.url);
     url.protocol = url.protocol.replace('http', 'ws');
+    if (ticket) url.searchParams.set('ticket', ticket);
     const socket = new this.WebSocket(url.href, PROTOCOL);
     this.#socket = socket;
     this.#opened = false;
     this.#watch(socket);
     socket.onopen = () => {
-      if (token) this.#send({ op: 'auth', ref: ++this.#ref, token });
+      if (token && !ticket) this.#send({ op: 'auth', ref: ++this.#ref, token });
     };
     socket.onmessage = (message) => {
       this.#heard = Date.now();
@@ -210,14 +229,17 @@ export class EventWebSocket {
     if (!this.#wanted) return;
     // Never opened, again and again: something between us does not let WebSocket through.
     if (!this.#opened && this.#failures >= 2 && this.options.transport === 'auto' && code === 1006) this.sse = true;
-    // A token that stays the same will not do better the next time.
     if (fatal.has(code) || (code === 4401 && typeof this.options.token !== 'function')) {
-      this.#wanted = false;
-      this.#emit('error', new Error(`the server has closed the connection: ${code} ${reason}`));
-      this.#enter('closed');
+      this.#stop(new Error(`the server has closed the connection: ${code} ${reason}`));
       return;
     }
     this.#again(code === 4503 ? Number(/\d+/.exec(reason)?.[0] ?? 0) : 0);
+  }
+
+  #stop(error) {
+    this.#wanted = false;
+    this.#emit('error', error);
+    this.#enter('closed');
   }
 
   // Exponential backoff with full jitter.
@@ -367,17 +389,64 @@ export class EventWebSocket {
     for (const subscription of this.#subscriptions.values()) this.#stream(subscription);
   }
 
-  async #stream(subscription) {
-    const abort = new AbortController();
-    const signal = AbortSignal.any ? AbortSignal.any([abort.signal, this.#abort.signal]) : abort.signal;
+  #sseUrl(subscription) {
     const url = new URL('/v1/sse', this.url);
     url.protocol = url.protocol.replace('ws', 'http');
     if (subscription.types.length) url.searchParams.set('types', subscription.types.join(','));
     if (subscription.streams.length) url.searchParams.set('streams', subscription.streams.join(','));
     if (subscription.filter) url.searchParams.set('filter', JSON.stringify(subscription.filter));
     if (subscription.position !== null) url.searchParams.set('after', subscription.position);
+    return url;
+  }
+
+  // By EventSource, which cannot send headers and comes back by itself, as long as its ticket is good.
+  async #source(subscription, signal) {
+    if (this.sseToken) {
+      const { ticket, position } = await this.#ticket('sse', this.sseToken);
+      subscription.position ??= position; // it does not hand over ids alone, so this is where it begins
+      if (signal.aborted) return;
+      const url = this.#sseUrl(subscription);
+      url.searchParams.set('ticket', ticket);
+      await this.#listen(subscription, url, signal);
+    } else await this.#listen(subscription, this.#sseUrl(subscription), signal);
+  }
+
+  #listen(subscription, url, signal) {
+    return new Promise((resolve, reject) => {
+      const source = new this.EventSource(url.href);
+      const take = (name) => (message) => {
+        const block = { event: name, data: message.data };
+        if (message.lastEventId !== '') block.id = message.lastEventId;
+        this.#block(subscription, block);
+      };
+      source.onmessage = take('message');
+      for (const name of ['gone', 'caught_up']) source.addEventListener(name, take(name));
+      source.onopen = () => {
+        this.#failures = 0;
+        subscription._resolve(subscription);
+      };
+      source.onerror = () => {
+        if (source.readyState !== 2) return; // it tries again by itself
+        source.close();
+        reject(new Error('the server refuses the stream'));
+      };
+      signal.addEventListener('abort', () => {
+        source.close();
+        resolve();
+      });
+    });
+  }
+
+  async #stream(subscription) {
+    const abort = new AbortController();
+    const signal = AbortSignal.any ? AbortSignal.any([abort.signal, this.#abort.signal]) : abort.signal;
+    const url = this.#sseUrl(subscription);
     subscription.abort = abort;
     try {
+      if (this.options.transport === 'eventsource') {
+        await this.#source(subscription, signal);
+        return;
+      }
       const headers = { Accept: 'text/event-stream' };
       if (this.sseToken) headers.Authorization = `Bearer ${this.sseToken}`;
       const response = await fetch(url, { headers, signal, cache: 'no-store' });

@@ -35,6 +35,9 @@ extern void handle_sinks(Request *request);
 extern void handle_dead_letters(Request *request);
 extern void handle_replay(Request *request); /* POST /v1/dead-letters/replay */
 
+/* ticket.c */
+extern void handle_ticket(Request *request); /* POST /v1/tickets */
+
 /* websocket.c, sse.c */
 extern void handle_websocket(Request *request); /* GET /v1/ws */
 extern void handle_sse(Request *request); /* GET /v1/sse */

@@ -69,7 +69,8 @@ REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.re
     usher.append_requests, usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads, usher.gateway_tail,
     usher.gateway_poll, usher.gateway_ack, usher.gateway_nack, usher.gateway_extend, usher.gateway_subscription_pattern, usher.gateway_subscriptions, usher.gateway_sinks,
     usher.gateway_dead_letters, usher.gateway_replay_dead_letters, usher.gateway_claim, usher.gateway_keep, usher.gateway_revocations,
-    usher.gateway_api_key FROM usher_admin;
+    usher.gateway_api_key,
+    usher.gateway_issue_ticket, usher.gateway_use_ticket FROM usher_admin;
 REVOKE EXECUTE ON PROCEDURE usher.gateway_wait FROM usher_admin;
 
 -- Whoever watches the server: all tenants' numbers, and no event.
@@ -83,7 +84,7 @@ GRANT EXECUTE ON FUNCTION
     usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads, usher.gateway_tail,
     usher.gateway_claim, usher.gateway_keep, usher.gateway_poll, usher.gateway_ack, usher.gateway_nack, usher.gateway_extend,
     usher.gateway_subscription_pattern, usher.gateway_subscriptions, usher.gateway_sinks, usher.gateway_dead_letters, usher.gateway_replay_dead_letters,
-    usher.gateway_revocations, usher.gateway_api_key, usher.gateway_rate_limits, usher.metrics
+    usher.gateway_revocations, usher.gateway_api_key, usher.gateway_issue_ticket, usher.gateway_use_ticket, usher.gateway_rate_limits, usher.metrics
     TO usher_gateway;
 GRANT EXECUTE ON PROCEDURE usher.gateway_wait TO usher_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON usher.rate_limits TO usher_admin;

@@ -64,6 +64,7 @@ def routes(stream="order-1"):
         "listSinks": Route("GET", "/v1/sinks", None, "sinks", 200, False),
         "listDeadLetters": Route("GET", "/v1/dead-letters", None, "dead-letters", 200, False),
         "replayDeadLetters": Route("POST", "/v1/dead-letters/replay", {"subscription": "idle"}, "dead-letters", 202, False),
+        "issueTicket": Route("POST", "/v1/tickets", {"for": "websocket"}, None, 201, False),
         "serverSentEvents": Route("HEAD", "/v1/sse", None, "subscribe", 200, False),
         "webSocket": Route("GET", "/v1/ws", None, None, 426, True),
         "whoami": Route("GET", "/v1/whoami", None, None, 200, True),

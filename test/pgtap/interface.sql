@@ -116,6 +116,8 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('gateway_replay_dead_letters', 'tenant_name text, user_id text, subscription_name text, sink_name text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
     ('gateway_revocations', 'after bigint DEFAULT 0', 'TABLE("position" bigint, tenant text, kind text, id text, not_before timestamp with time zone, not_before_unix bigint, recorded_at timestamp with time zone)', 'volatile'),
     ('gateway_api_key', 'hash bytea', 'TABLE(tenant text, name text, scopes text, rate_class text, issued_at bigint, expires_at bigint)', 'stable'),
+    ('gateway_issue_ticket', 'hash bytea, kind text, tenant text, user_id text, session text, actor_type text, is_key boolean, rate_class text, roles text, scopes text, issued_at bigint, token_expires_at bigint', 'bigint', 'volatile'),
+    ('gateway_use_ticket', 'hash bytea, kind text', 'TABLE(tenant text, user_id text, session text, actor_type text, is_key boolean, rate_class text, roles text, scopes text, issued_at bigint, expires_at bigint)', 'volatile'),
     ('gateway_rate_limits', '', 'TABLE(tenant text, class text, per_minute integer, burst integer)', 'stable'),
     ('revoke', 'kind text, id text, not_before timestamp with time zone DEFAULT now()', 'bigint', 'volatile'),
     ('create_api_key', 'name text, scopes text[], expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, rate_class text DEFAULT ''general''::text', 'text', 'volatile'),
