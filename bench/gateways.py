@@ -95,6 +95,7 @@ class Usherd(Server):
             'database': f'host={cluster.dir} port={cluster.port} user=usherd dbname={database}',
             'jwt_keys': cluster.dir / 'keys.json', 'jwt_issuer': tokens.ISSUER, 'jwt_audience': tokens.AUDIENCE,
             'rate_limits': LIMITS, 'connections_max': 15000, 'connections_per_address_max': 15000,
+            'live_connections_per_user_max': 0, 'live_subscriptions_per_user_max': 0, 'live_messages_per_user': 0,
             'idle_timeout_seconds': 3600, 'access_log': '', 'error_log': '-', **settings}
         self.command = [program, '-c', cluster.dir / 'usherd.conf']
         self.restart(cluster)

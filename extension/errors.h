@@ -48,5 +48,6 @@
 #define ERRCODE_USHER_HOLD_ABUSE             USHER_SQLSTATE('0', '3', '9')
 #define ERRCODE_USHER_ZONE_SLOTS             USHER_SQLSTATE('0', '4', '0')
 #define ERRCODE_USHER_DIRECT_CHANGE          USHER_SQLSTATE('0', '4', '1')
+#define ERRCODE_USHER_UNKNOWN_SNAPSHOT       USHER_SQLSTATE('0', '4', '2')
 
 #endif /* USHER_ERRORS_H */

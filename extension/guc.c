@@ -32,6 +32,7 @@ int usher_max_leases;
 bool usher_synchronous_ack;
 int usher_once_timeout_s;
 int usher_metric_series;
+int usher_signal_buffer_kb;
 int usher_handler_workers;
 int usher_handler_memory_kb;
 int usher_zone_slots;
@@ -108,6 +109,8 @@ static const Setting settings[] = {
 	INTEGER(
 		"usher.position_chunk", &usher_position_chunk, 65536, 1024, 100000000, PGC_SIGHUP, 0,
 		"Positions that are reserved durably at a time; a crash skips at most about twice as many."),
+	INTEGER("usher.signal_buffer", &usher_signal_buffer_kb, 256, 16, 65536, PGC_POSTMASTER,
+			GUC_UNIT_KB, "Memory of each database for signals."),
 	INTEGER("usher.snapshot_every", &usher_snapshot_every, 100, 0, INT_MAX, PGC_USERSET, 0,
 			"Events folded by usher.aggregate before it keeps a snapshot; 0 keeps none."),
 	TEXT("usher.source", &usher_source, "", "Source (CloudEvents) of appended events."),

@@ -6,6 +6,7 @@
 
 #include "boxoffice/box.h"
 #include "metrics/metrics.h"
+#include "signal/signal.h"
 #include "subscription/subscription.h"
 
 #include "miscadmin.h"
@@ -45,7 +46,9 @@ shmem_request(void)
 	RequestAddinShmemSpace(usher_leases_size());
 	RequestAddinShmemSpace(usher_metrics_size());
 	RequestAddinShmemSpace(usher_zones_size());
+	RequestAddinShmemSpace(usher_signals_size());
 	RequestNamedLWLockTranche(TRANCHE, 5);
+	RequestNamedLWLockTranche(USHER_SIGNALS_TRANCHE, usher_max_databases);
 }
 
 static void
@@ -133,6 +136,7 @@ shmem_startup(void)
 	usher_leases_init();
 	usher_metrics_init();
 	usher_zones_init();
+	usher_signals_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

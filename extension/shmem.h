@@ -7,7 +7,8 @@
  * (m) and is held for a few instructions only; `waiter_lock` protects the
  * list of waiters (shared to walk, exclusive to change); `lease_lock` the
  * leases of subscriptions, `metrics_lock` the table of series, `box_lock` the
- * slots of zones (shared to look one up, exclusive to change the set).  Everything else
+ * slots of zones (shared to look one up, exclusive to change the set); each ring of
+ * signal/ring.c has a lock of its own.  Everything else
  * is atomic.  Order: lock, then waiter_lock or metrics_lock; a mutex is always
  * the last.
  */
@@ -77,6 +78,7 @@ typedef struct UsherSlot
 	int32 tenant_id;
 	int32 pattern_len;
 	int32 subscription_id; /* whose freed partitions end the wait, too; 0: none */
+	bool signals; /* the tenant's end it, too */
 	pg_atomic_uint64 hit; /* position that ends the wait once it is stable; 0: none yet */
 	char pattern[USHER_NAME_MAX + 1];
 	char pad[PG_CACHE_LINE_SIZE];

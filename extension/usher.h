@@ -54,6 +54,7 @@ extern int usher_max_leases;
 extern bool usher_synchronous_ack;
 extern int usher_once_timeout_s;
 extern int usher_metric_series;
+extern int usher_signal_buffer_kb;
 extern int usher_handler_workers;
 extern int usher_handler_memory_kb;
 extern int usher_zone_slots;

@@ -29,20 +29,44 @@ live_add_pattern(LiveFilter *live, bool stream, Slice pattern, const Identity *i
 extern bool live_allowed(const EventFilter *filter, const Identity *identity);
 extern void live_filter_free(LiveFilter *live);
 
-/* Every stream that is open, whatever its transport: called each second, and when something ends it. */
+/* A user with all his streams, whatever their transport. */
+typedef struct LiveUser LiveUser;
+
+/* Every stream that is open: called each second, and when something ends it. */
 typedef struct LiveStream LiveStream;
 struct LiveStream
 {
 	LiveStream *previous, *next;
-	const Identity *(*identity)(LiveStream *stream);
+	Client *client;
+	bool known; /* live_admit() has taken an identity for it */
+	bool told_expiring;
+	LiveUser *user; /* NULL: nobody is known, or without credentials */
+	LiveStream *user_previous, *user_next;
 	void (*second)(LiveStream *stream, double now);
+	void (*expiring)(LiveStream *stream, int64_t expires_at); /* the token ends soon; or NULL */
 	void (*end)(LiveStream *stream, int code,
 				const char *reason); /* a close code of docs/realtime.md */
 };
-extern void live_begin(LiveStream *stream);
+extern void live_begin(LiveStream *stream, Client *client);
 extern void live_end(LiveStream *stream);
 extern void live_start(void);
 extern void live_drain(void); /* ends all: usherd stops */
+
+/*
+ * A first identity for the stream, or the newer token of the same user: then the client has it from now on.
+ * 0, or the close code why not (then the caller still has it): of somebody else, too many connections.
+ */
+extern int live_admit(LiveStream *stream, Identity *identity, const char **reason);
+/* May the user have one more subscription, send one more message? */
+extern bool live_subscription_allowed(const LiveStream *stream);
+extern bool live_message_allowed(LiveStream *stream);
+
+typedef struct LiveCounts
+{
+	int users;
+	int64_t limited; /* who was refused by a limit of users */
+} LiveCounts;
+extern LiveCounts live_counts(void);
 
 /* Cross-site requests carry cookies but not our tokens; still, whose page it is must be allowed. */
 extern bool live_origin_allowed(const Request *request);

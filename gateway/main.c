@@ -16,8 +16,9 @@
 #include "batch.h"
 #include "config.h"
 #include "control.h"
-#include "fanout.h"
 #include "db.h"
+#include "fanout.h"
+#include "handlers/websocket.h"
 #include "identity.h"
 #include "journal.h"
 #include "limit.h"
@@ -26,7 +27,9 @@
 #include "notify.h"
 #include "lib/text.h"
 #include "parked.h"
+#include "presence.h"
 #include "router.h"
+#include "signals.h"
 #include "usherd.h"
 
 struct ev_loop *usherd_loop;
@@ -126,8 +129,7 @@ drain_some(struct ev_loop *loop, ev_timer *timer, int events)
 	if (late)
 		journal(JOURNAL_WARNING, "%d requests did not end in time", listener_requests());
 	/* The reader of the log is always at work, and nobody waits for it any more. */
-	if (late ||
-		(listener_requests() == 0 && !batch_busy() && listener_connections() == 0))
+	if (late || (listener_requests() == 0 && !batch_busy() && listener_connections() == 0))
 		ev_break(loop, EVBREAK_ALL);
 }
 
@@ -247,6 +249,8 @@ main(int argc, char **argv)
 	control_start();
 	fanout_start();
 	live_start();
+	signals_start();
+	presence_start(socket_deliver);
 	db_start(usherd_loop);
 	if (!listener_start(usherd_loop, error, sizeof(error)))
 		fail(error);

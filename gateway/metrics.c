@@ -17,8 +17,11 @@
 #include "journal.h"
 #include "limit.h"
 #include "listener.h"
+#include "live.h"
 #include "metrics.h"
+#include "presence.h"
 #include "router.h"
+#include "signals.h"
 #include "tail.h"
 #include "usherd.h"
 
@@ -232,10 +235,32 @@ add_live(Text *out)
 		"Clients that were told that retention had removed what they wanted.", (double) c.gone);
 	one(out, "usherd_live_pages_total", "counter", "Pages of the past that were read.",
 		(double) c.pages);
+	one(out, "usherd_live_users", "gauge", "Users who follow the log live.", live_counts().users);
+	one(out, "usherd_live_limited_total", "counter", "How often a user came to a limit.",
+		(double) live_counts().limited);
 	metrics_head(out, "usherd_live_fanout_seconds", "summary",
 				 "Time to hand over what was committed to all who can take it.");
 	text_printf(out, "usherd_live_fanout_seconds_sum %.6f\nusherd_live_fanout_seconds_count %lld\n",
 				c.seconds, (long long) c.rounds);
+}
+
+/* signals.h, presence.h */
+static void
+add_signals(Text *out)
+{
+	SignalCounts s = signals_counts();
+	PresenceCounts p = presence_counts();
+
+	one(out, "usherd_signals_sent_total", "counter", "Signals that the database has taken.",
+		(double) s.sent);
+	one(out, "usherd_signals_dropped_total", "counter", "Signals that could not be sent.",
+		(double) s.dropped);
+	one(out, "usherd_signals_received_total", "counter", "Signals that were read.",
+		(double) s.received);
+	one(out, "usherd_signals_lost_total", "counter",
+		"Signals that newer ones had taken the place of before they were read.", (double) s.lost);
+	one(out, "usherd_presence_topics", "gauge", "Topics that clients here have joined.", p.topics);
+	one(out, "usherd_presence_members", "gauge", "Who is in them, at all gateways.", p.members);
 }
 
 void
@@ -260,6 +285,7 @@ metrics_own(Text *out)
 	add_requests(out);
 	add_durations(out);
 	add_live(out);
+	add_signals(out);
 	one(out, "usherd_rate_crowded_total", "counter",
 		"How often the table of rates had no place for a caller.", (double) limit_crowded());
 	one(out, "usherd_log_lines_dropped_total", "counter",

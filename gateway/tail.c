@@ -42,13 +42,14 @@ static struct
 	ev_timer again;
 	bool prepared; /* the timer */
 	double retry_seconds;
-	char position_text[24], timeout_text[32];
+	char position_text[24], timeout_text[32], signals_text[24];
+	void (*on_signals)(int64_t last);
 } tail;
 
 static const DbStatement wait_statement = {
 	.name = "tail_wait",
-	.sql = "CALL usher.gateway_wait($1, $2, NULL)",
-	.nparams = 2,
+	.sql = "CALL usher.gateway_wait($1, $2, NULL, $3)",
+	.nparams = 3,
 };
 
 static const DbStatement heads_statement = {
@@ -156,6 +157,17 @@ call_ended(DbOutcome outcome, const PGresult *result)
 	return false;
 }
 
+/* The number is given back with the next wait, which ends when it is another one then. */
+static void
+take_signals(const char *last)
+{
+	if (strcmp(last, tail.signals_text) == 0)
+		return;
+	snprintf(tail.signals_text, sizeof(tail.signals_text), "%s", last);
+	if (tail.on_signals)
+		tail.on_signals(strtoll(last, NULL, 10));
+}
+
 static void
 waited(void *context, DbOutcome outcome, PGresult *result)
 {
@@ -167,6 +179,7 @@ waited(void *context, DbOutcome outcome, PGresult *result)
 	stable = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
 	if (stable > tail.stable)
 		tail.stable = stable;
+	take_signals(PQgetvalue(result, 0, 1));
 	if (!tail.known || (stable > tail.position && !events_wanted()))
 	{
 		moved(stable, true);
@@ -232,7 +245,7 @@ submit(const DbStatement *statement, const char *second,
 {
 	DbCall call = {
 		.statement = statement,
-		.values = {tail.position_text, second},
+		.values = {tail.position_text, second, tail.signals_text[0] ? tail.signals_text : NULL},
 		.tenant = "",
 		.done = done,
 	};
@@ -287,6 +300,12 @@ tail_leave(TailListener *listener)
 			*at = listener->next;
 			return;
 		}
+}
+
+void
+tail_on_signals(void (*callback)(int64_t last))
+{
+	tail.on_signals = callback;
 }
 
 int64_t

@@ -42,6 +42,9 @@ struct TailListener
 extern void tail_listen(TailListener *listener);
 extern void tail_leave(TailListener *listener);
 
+/* Called with the number of the last signal (signals.h) when it has changed. */
+extern void tail_on_signals(void (*callback)(int64_t last));
+
 /* Up to here all is handed over; -1: not known yet (jumped comes). */
 extern int64_t tail_position(void);
 /* Can it be read? Not when calls fail, or are overdue, for more than a second. */

@@ -30,6 +30,7 @@ export class Subscription {
     /** Everything up to here was handed over; null before the server has said where it begins. */
     this.position = options.after ?? null;
     this.handler = options.handler ?? null;
+    this.onSnapshot = options.onSnapshot ?? null;
     this.live = false;
     this.ready = new Promise((resolve, reject) => Object.assign(this, { _resolve: resolve, _reject: reject }));
     this.ready.catch(() => {});
@@ -37,6 +38,34 @@ export class Subscription {
 
   unsubscribe() {
     this.#client._unsubscribe(this);
+  }
+}
+
+/** A topic that the client is in: who is there, and signals. */
+export class Topic {
+  #client;
+
+  constructor(client, name, options) {
+    this.#client = client;
+    this.name = name;
+    this.state = options.state;
+    this.listen = options.listen ?? false;
+    this.handler = options.handler ?? null;
+    /** Its own id among the members; null when it only listens, or is not there yet. */
+    this.id = null;
+    /** @type {Map<string, {id: string, user: string, state?: unknown}>} */
+    this.members = new Map();
+    this.ready = new Promise((resolve, reject) => Object.assign(this, { _resolve: resolve, _reject: reject }));
+    this.ready.catch(() => {});
+  }
+
+  /** To all who are in the topic, at once and not kept. */
+  signal(data) {
+    this.#client.signal(this.name, data);
+  }
+
+  leave() {
+    this.#client._leave(this);
   }
 }
 
@@ -56,6 +85,10 @@ export class EventWebSocket {
   #opened = false;
   #user = '';
   #pending = new Map();
+  #topics = new Map();
+
+  /** Does the server offer signals and presence? Known when the state is open. */
+  presence = false;
 
   /**
    * @param {string} url of the gateway: https://host or wss://host
@@ -95,7 +128,8 @@ export class EventWebSocket {
 
   /**
    * @param {string[]} types patterns of types, e.g. ['booking.*']; empty: all
-   * @param {object} [options] after: a position (absent: from now on); streams, filter, snapshot; handler(event)
+   * @param {object} [options] after: a position (absent: from now on); streams, filter; handler(event);
+   *   snapshot: the name of one that the server offers, or {name, arguments}, and onSnapshot(data) for it
    * @returns {Subscription}
    */
   subscribe(types, options = {}) {
@@ -112,7 +146,44 @@ export class EventWebSocket {
   }
 
   /**
-   * Calls handler(value) for 'state', 'gone', 'snapshot', 'caught_up', 'presence', 'error', 'token_expiring',
+   * Joins a topic, and again after each new connection. Needs WebSocket.
+   * @param {string} name
+   * @param {object} [options] state: what the others see of this member; listen: true, to see them without being
+   *   seen; handler({topic, from, data}) for signals
+   * @returns {Topic}
+   */
+  join(name, options = {}) {
+    if (this.#topics.has(name)) throw new Error(`the topic ${name} was joined already`);
+    const topic = new Topic(this, name, options);
+    this.#topics.set(name, topic);
+    if (this.sse) {
+      this.#topics.delete(name);
+      topic._reject(new Error('topics need WebSocket'));
+    } else if (this.#state === 'open') this.#enterTopic(topic);
+    return topic;
+  }
+
+  _leave(topic) {
+    if (this.#topics.get(topic.name) !== topic) return;
+    this.#topics.delete(topic.name);
+    this.#send({ op: 'leave', ref: ++this.#ref, topic: topic.name });
+  }
+
+  /** To all who are in the topic: at once, not kept, and lost when there is no connection. */
+  signal(topic, data) {
+    this.#send({ op: 'signal', ref: ++this.#ref, topic, data });
+  }
+
+  #enterTopic(topic) {
+    const message = { op: 'join', ref: ++this.#ref, topic: topic.name };
+    if (topic.state !== undefined) message.state = topic.state;
+    if (topic.listen) message.listen = true;
+    this.#pending.set(message.ref, topic);
+    this.#send(message);
+  }
+
+  /**
+   * Calls handler(value) for 'state', 'gone', 'snapshot', 'caught_up', 'presence', 'signal', 'error', 'token_expiring',
    * and for events: on('booking.confirmed', handler), on('booking.*', handler). An event that several
    * subscriptions have comes once. Returns a function that ends it.
    */
@@ -276,13 +347,17 @@ export class EventWebSocket {
         this.#failures = 0;
         this.#user = frame.user;
         this.#enter('open');
-        if (!renewed) for (const each of this.#subscriptions.values()) this.#begin(each);
+        this.presence = frame.presence;
+        if (!renewed) {
+          for (const each of this.#subscriptions.values()) this.#begin(each);
+          for (const each of this.#topics.values()) this.#enterTopic(each);
+        }
         break;
       }
       case 'subscribed':
         this.#pending.delete(frame.ref);
         if (!subscription) break;
-        subscription.position ??= frame.position;
+        if (!subscription.snapshot) subscription.position ??= frame.position; // else its snapshot has to come first
         subscription.live = frame.live; // else its past comes first, and then caught_up
         subscription._resolve(subscription);
         break;
@@ -295,6 +370,7 @@ export class EventWebSocket {
       case 'snapshot':
         if (subscription) {
           subscription.position = frame.position;
+          if (subscription.onSnapshot) this.#call(subscription.onSnapshot, frame.data);
           this.#emit('snapshot', { subscription, data: frame.data, position: frame.position });
         }
         break;
@@ -315,20 +391,61 @@ export class EventWebSocket {
         this.#emit('token_expiring', frame);
         this.#renew();
         break;
+      case 'joined':
       case 'presence':
-        this.#emit('presence', frame);
+        this.#present(frame);
+        break;
+      case 'left': {
+        const topic = this.#topics.get(frame.topic);
+        this.#topics.delete(frame.topic);
+        topic?.members.clear();
+        break;
+      }
+      case 'signal':
+        if (this.#topics.get(frame.topic)?.handler) this.#call(this.#topics.get(frame.topic).handler, frame);
+        this.#emit('signal', frame);
         break;
       case 'error': {
         const failed = this.#pending.get(frame.ref);
         this.#pending.delete(frame.ref);
+        if (failed && frame.problem?.status === 503) {
+          this.#later(failed);
+          break;
+        }
         if (failed) {
-          this.#subscriptions.delete(failed.id);
+          if (failed instanceof Topic) this.#topics.delete(failed.name);
+          else this.#subscriptions.delete(failed.id);
           failed._reject(Object.assign(new Error(frame.problem?.detail), { problem: frame.problem }));
         }
         this.#emit('error', Object.assign(new Error(frame.problem?.detail), { problem: frame.problem }));
         break;
       }
     }
+  }
+
+  // Not now: asked again, if it is still wanted and the connection is the same one.
+  #later(wanted) {
+    const socket = this.#socket;
+    setTimeout(() => {
+      if (socket !== this.#socket || this.#state !== 'open') return;
+      if (wanted instanceof Topic && this.#topics.get(wanted.name) === wanted) this.#enterTopic(wanted);
+      else if (this.#subscriptions.get(wanted.id) === wanted) this.#begin(wanted);
+    }, 1000 + Math.random() * 1000);
+  }
+
+  // `members` is the whole list; `joined` and `left` are changes of it, and may repeat what is known.
+  #present(frame) {
+    const topic = this.#topics.get(frame.topic);
+    if (!topic) return;
+    if (frame.members) topic.members.clear();
+    for (const member of [...(frame.members ?? []), ...(frame.joined ?? [])]) topic.members.set(member.id, member);
+    for (const id of frame.left ?? []) topic.members.delete(id);
+    if (frame.op === 'joined') {
+      this.#pending.delete(frame.ref);
+      topic.id = frame.id ?? null;
+      topic._resolve(topic);
+    }
+    this.#emit('presence', { ...frame, topic: frame.topic, list: [...topic.members.values()] });
   }
 
   async #renew() {
@@ -342,7 +459,7 @@ export class EventWebSocket {
 
   // The subscription begins again where the log still has everything, if its user does not end it in the handler.
   #gone(subscription, oldest) {
-    subscription.position = oldest - 1;
+    subscription.position = subscription.snapshot ? null : oldest - 1; // what is missing is in a new snapshot
     this.#emit('gone', { subscription, oldest });
     if (this.#subscriptions.has(subscription.id)) this.#begin(subscription);
   }

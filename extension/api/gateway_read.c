@@ -13,6 +13,7 @@
 #include "api/argument.h"
 #include "lib/glob.h"
 #include "log/log.h"
+#include "signal/signal.h"
 #include "tenancy/tenant.h"
 
 #include "access/detoast.h"
@@ -324,23 +325,29 @@ usher_gateway_heads(PG_FUNCTION_ARGS)
 
 /* ---- waiting ---- */
 
-/* Until the stable position is beyond `position`, whoever's event it is, or the time is over. */
+/*
+ * Until the stable position is beyond `position`, whoever's event it is, or a signal is beyond *signals
+ * (negative: of no interest), or the time is over.  *signals is the last one's number then.
+ */
 static int64
-wait_beyond(int64 position, TimestampTz deadline)
+wait_beyond(int64 position, int64 *signals, TimestampTz deadline)
 {
 	UsherDb *db = usher_db();
-	int64 stable = 0;
+	int64 stable = 0, known = *signals;
 
 	usher_follow_begin(db, 0, NULL, 0);
 	PG_TRY();
 	{
+		if (known >= 0)
+			usher_follow_signals();
 		for (;;)
 		{
 			long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 
 			AcceptInvalidationMessages();
 			stable = usher_stable(NULL);
-			if (stable > position || left <= 0)
+			*signals = usher_signals_last(db);
+			if (stable > position || (known >= 0 && *signals != known) || left <= 0)
 				break;
 			usher_follow_examined(db, stable);
 			usher_wait_sleep(RecoveryInProgress() ? Min(left, 10) : left);
@@ -354,16 +361,17 @@ wait_beyond(int64 position, TimestampTz deadline)
 	return stable;
 }
 
-/* CALL usher.gateway_wait(position, timeout, INOUT stable): commits first, so that no snapshot is held. */
+/* CALL usher.gateway_wait(position, timeout, INOUT stable, INOUT signals): commits first, so that no snapshot is held. */
 PG_FUNCTION_INFO_V1(usher_gateway_wait);
 Datum
 usher_gateway_wait(PG_FUNCTION_ARGS)
 {
 	int64 position = bigint_argument(fcinfo, 0, "position");
 	int64 timeout_ms = timeout_argument(fcinfo, 1);
+	int64 signals = PG_ARGISNULL(3) ? -1 : PG_GETARG_INT64(3);
 	TupleDesc desc;
-	Datum value;
-	bool isnull = false;
+	Datum values[2];
+	bool nulls[2] = {false, false};
 
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
@@ -375,10 +383,11 @@ usher_gateway_wait(PG_FUNCTION_ARGS)
 	desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();
-	value = Int64GetDatum(
-		wait_beyond(position, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms)));
+	values[0] = Int64GetDatum(wait_beyond(
+		position, &signals, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms)));
+	values[1] = Int64GetDatum(signals);
 	SPI_finish();
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
 /* (after, max) */

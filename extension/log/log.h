@@ -382,6 +382,7 @@ extern void usher_wake(UsherDb *db, const UsherCommitted *types, int ntypes);
 extern void usher_wait_sleep(long timeout_ms);
 extern void
 usher_follow_begin(UsherDb *db, int32 tenant_id, const text *pattern, int32 subscription_id);
+extern void usher_follow_signals(void);
 extern void usher_follow_examined(UsherDb *db, int64 stable);
 extern void usher_follow_end(void);
 extern int64 usher_wait_for_event(int64 after, int64 timeout_ms, const text *pattern);

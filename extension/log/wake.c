@@ -137,6 +137,7 @@ wait_begin(UsherDb *db, int32 tenant_id, const text *pattern)
 	slot->tenant_id = tenant_id;
 	slot->pattern_len = VARSIZE_ANY_EXHDR(pattern);
 	memcpy(slot->pattern, VARDATA_ANY(pattern), slot->pattern_len);
+	slot->signals = false;
 	pg_atomic_write_u64(&slot->hit, 0);
 	LWLockAcquire(s->waiter_lock, LW_EXCLUSIVE);
 	s->waiters[pg_atomic_read_u32(&s->nwaiters)] = slot - s->slots;
@@ -290,6 +291,14 @@ usher_follow_begin(UsherDb *db, int32 tenant_id, const text *pattern, int32 subs
 	everything.bytes[VARHDRSZ] = '*';
 	usher_my_slot()->subscription_id = subscription_id;
 	wait_begin(db, tenant_id, pattern ? pattern : (const text *) &everything);
+}
+
+/* Our latch is set for signals of the tenant, too. Look at them behind it. */
+void
+usher_follow_signals(void)
+{
+	usher_my_slot()->signals = true;
+	pg_memory_barrier();
 }
 
 /* Call after reading: everything up to `stable`, as it was taken before, has been examined. */

@@ -151,12 +151,6 @@ on_close(void *stream)
 
 static const StreamOps stream_ops = {on_data, on_writable, on_close};
 
-static const Identity *
-live_identity(LiveStream *live)
-{
-	return sse_of(live)->client.identity;
-}
-
 static void
 live_stop(LiveStream *live, int code, const char *reason)
 {
@@ -175,15 +169,9 @@ static void
 live_second(LiveStream *live, double now)
 {
 	Sse *sse = sse_of(live);
-	const Identity *who = sse->client.identity;
 	const Subscription *s = sse->client.subscriptions;
 	Text text = {0};
 
-	if (who->expires_at > 0 && now > (double) who->expires_at)
-	{
-		live_stop(live, 4401, "the token has expired");
-		return;
-	}
 	if (now - sse->written < HEARTBEAT_SECONDS || connection_choked(sse->connection))
 		return;
 	text_printf(&text, "id: %" PRId64 "\n\n",
@@ -254,15 +242,31 @@ begin(Request *request, const LiveFilter *filter, int64_t after)
 {
 	Sse *sse = calloc(1, sizeof(Sse));
 	Connection *connection = request->connection;
+	const char *reason = NULL;
 	Text head = {0};
 
 	if (sse == NULL)
 		abort();
 	sse->connection = connection;
 	sse->client.transport = &transport;
-	sse->client.identity = identity_keep(request->identity);
 	sse->client.freed = sse_freed;
-	sse->live = (LiveStream){.identity = live_identity, .second = live_second, .end = live_stop};
+	sse->live = (LiveStream){.second = live_second, .end = live_stop};
+	live_begin(&sse->live, &sse->client);
+	if (live_admit(&sse->live, request->identity, &reason) != 0)
+		reason = reason ? reason : "it is not let in";
+	else if (!live_subscription_allowed(&sse->live))
+		reason = "the user has too many subscriptions";
+	if (sse->client.identity)
+		identity_keep(request->identity);
+	if (reason)
+	{
+		live_end(&sse->live);
+		identity_release(sse->client.identity);
+		free(sse);
+		reply_header(request, "Retry-After", "10");
+		reply_problem(request, 429, "too-many", NULL, "%s", reason);
+		return;
+	}
 	reply_stream_head(request, "text/event-stream", &head);
 	text_printf(&head, "retry: %d\nid: %" PRId64 "\n\n", RETRY_MS,
 				after < 0 ? fanout_position() : after);
@@ -270,7 +274,6 @@ begin(Request *request, const LiveFilter *filter, int64_t after)
 	connection_take(connection, &stream_ops, sse, head.data, head.len);
 	request_taken(request, 200);
 	client_begin(&sse->client);
-	live_begin(&sse->live);
 	text_free(&head);
 	subscription_start(subscription_make(&sse->client, (Slice){"", 0}, &filter->filter), after);
 	connection_feed(connection);

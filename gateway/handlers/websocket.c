@@ -26,7 +26,6 @@
 #define PING_SECONDS     25
 #define PONG_SECONDS     10
 #define AUTH_SECONDS     10
-#define EXPIRING_SECONDS 60
 #define POSITION_SECONDS 15
 #define DEFLATE_BYTES    128 /* smaller messages are not compressed */
 
@@ -199,8 +198,8 @@ socket_gone(Client *client, Subscription *of, int64_t oldest)
 static const Transport transport = {socket_choked, socket_frame, socket_send_frame,
 									socket_caught_up, socket_gone};
 
-static const Transport deflated_transport = {socket_choked, socket_frame_deflated, socket_send_frame,
-											 socket_caught_up, socket_gone};
+static const Transport deflated_transport = {socket_choked, socket_frame_deflated,
+											 socket_send_frame, socket_caught_up, socket_gone};
 
 /*
  * The end of a socket
@@ -209,7 +208,7 @@ static const Transport deflated_transport = {socket_choked, socket_frame_deflate
 void
 socket_free(Socket *socket)
 {
-	if (socket->checking || socket->reading || !socket->freed)
+	if (socket->checking || socket->reading || socket->nsnapshots > 0 || !socket->freed)
 		return;
 	websocket_end(&socket->ws);
 	free(socket->token);
@@ -231,6 +230,7 @@ on_close(void *stream)
 	Socket *socket = stream;
 
 	socket->connection = NULL;
+	socket_end_joins(socket);
 	live_end(&socket->live);
 	if (socket->begun)
 	{
@@ -278,7 +278,7 @@ on_data(void *stream, const char *data, size_t len)
 	{
 		if (result == WEBSOCKET_FAILED)
 			socket_close(socket, socket->ws.close_code, "");
-		else if (!socket_within_budget(socket))
+		else if (!socket_within_budget(socket) || !live_message_allowed(&socket->live))
 			socket_close(socket, 4429, "too many messages");
 		else if (result == WEBSOCKET_CONTROL)
 			control(socket, opcode, payload);
@@ -306,12 +306,6 @@ static const StreamOps stream_ops = {on_data, on_writable, on_close};
  * Time
  */
 
-static const Identity *
-live_identity(LiveStream *live)
-{
-	return socket_of(live)->client.identity;
-}
-
 static void
 live_stop(LiveStream *live, int code, const char *reason)
 {
@@ -319,30 +313,30 @@ live_stop(LiveStream *live, int code, const char *reason)
 }
 
 static void
+live_expiring(LiveStream *live, int64_t expires_at)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "{\"op\":\"token_expiring\",\"token_expires\":%" PRId64 "}",
+			 expires_at);
+	socket_send(socket_of(live), WEBSOCKET_TEXT, text, strlen(text));
+}
+
+static void
 live_second(LiveStream *live, double now)
 {
 	Socket *socket = socket_of(live);
-	const Identity *who = socket->client.identity;
 	char text[96];
 
 	if (socket->pinged > 0 && connection_choked(socket->connection))
 		socket->pinged = now; /* it may not have read the ping yet */
-	if (!socket->authorised && now - socket->since > AUTH_SECONDS)
+	if (!socket->live.known && now - socket->since > AUTH_SECONDS)
 		socket_close(socket, 4401, "no token came");
 	else if (socket->pinged > 0 && now - socket->pinged > PONG_SECONDS)
 		socket_close(socket, 4408, "no pong came");
-	else if (socket->authorised && who->expires_at > 0 && now > (double) who->expires_at)
-		socket_close(socket, 4401, "the token has expired");
 	else
 	{
-		if (socket->authorised && who->expires_at > 0 && !socket->told_expiring &&
-			now > (double) who->expires_at - EXPIRING_SECONDS)
-		{
-			socket->told_expiring = true;
-			snprintf(text, sizeof(text),
-					 "{\"op\":\"token_expiring\",\"token_expires\":%" PRId64 "}", who->expires_at);
-			socket_send(socket, WEBSOCKET_TEXT, text, strlen(text));
-		}
+		socket_refresh_joins(socket);
 		if (now - socket->last_ping > PING_SECONDS && !connection_choked(socket->connection))
 		{
 			socket->last_ping = socket->pinged = now;
@@ -367,7 +361,9 @@ begin(Request *request, const char *accept, bool subprotocol, bool deflate)
 {
 	Socket *socket = calloc(1, sizeof(Socket));
 	Connection *connection = request->connection;
+	Identity *identity;
 	Text head = {0};
+	bool known;
 
 	if (socket == NULL)
 		abort();
@@ -377,7 +373,7 @@ begin(Request *request, const char *accept, bool subprotocol, bool deflate)
 	socket->client.transport = deflate ? &deflated_transport : &transport;
 	socket->client.freed = socket_freed;
 	socket->client.identity = identity_keep(request->identity);
-	socket->live = (LiveStream){.identity = live_identity, .second = live_second, .end = live_stop};
+	socket->live = (LiveStream){.second = live_second, .expiring = live_expiring, .end = live_stop};
 	websocket_begin(&socket->ws, MESSAGE_MAX);
 	socket->ws.deflate = deflate;
 	text_printf(&head,
@@ -386,13 +382,14 @@ begin(Request *request, const char *accept, bool subprotocol, bool deflate)
 				accept, subprotocol ? "Sec-WebSocket-Protocol: usher.v1\r\n" : "",
 				deflate ? "Sec-WebSocket-Extensions: " DEFLATE_RESPONSE "\r\n" : "",
 				request->request_id);
-	live_begin(&socket->live);
+	live_begin(&socket->live, &socket->client);
 	connection_take(connection, &stream_ops, socket, head.data, head.len);
 	text_free(&head);
-	if (!request->identity->anonymous)
-		socket_welcome(socket);
+	known = !request->identity->anonymous;
+	identity = known ? identity_keep(request->identity) : NULL;
 	request_taken(request, 101);
-	connection_feed(connection); /* behind this the socket may be gone */
+	if (!known || socket_admit(socket, identity))
+		connection_feed(connection); /* behind this the socket may be gone */
 }
 
 void

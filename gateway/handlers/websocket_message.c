@@ -1,6 +1,6 @@
 /*
  * gateway/handlers/websocket_message.c
- *	  What a client says over WebSocket: auth, subscribe, unsubscribe, ping.
+ *	  What a client says over WebSocket: auth, subscribe, unsubscribe, ping; topics are websocket_presence.c's.
  */
 #include <ev.h>
 #include <inttypes.h>
@@ -8,11 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../signals.h"
 #include "../usherd.h"
 #include "websocket.h"
 
-static void
-send_error(Socket *socket, int64_t ref, int status, const char *kind, const char *detail)
+#define SUB_MAX 64 /* bytes of a subscription's name */
+
+void
+socket_error(Socket *socket, int64_t ref, int status, const char *kind, const char *detail)
 {
 	Text text = {0};
 
@@ -28,8 +31,8 @@ send_error(Socket *socket, int64_t ref, int status, const char *kind, const char
 	socket_send_text(socket, &text);
 }
 
-void
-socket_welcome(Socket *socket)
+static void
+welcome(Socket *socket)
 {
 	const Identity *who = socket->client.identity;
 	Text text = {0};
@@ -39,7 +42,6 @@ socket_welcome(Socket *socket)
 		socket->begun = true;
 		client_begin(&socket->client);
 	}
-	socket->authorised = true;
 	text_printf(&text,
 				"{\"op\":\"welcome\",\"position\":%" PRId64 ",\"tenant\":", fanout_position());
 	text_json(&text, who->tenant, strlen(who->tenant));
@@ -47,7 +49,7 @@ socket_welcome(Socket *socket)
 	text_json(&text, who->user, strlen(who->user));
 	if (who->expires_at > 0)
 		text_printf(&text, ",\"token_expires\":%" PRId64, who->expires_at);
-	text_puts(&text, "}");
+	text_printf(&text, ",\"presence\":%s}", signals_offered() ? "true" : "false");
 	socket_send_text(socket, &text);
 }
 
@@ -64,39 +66,43 @@ end_subscription(Socket *socket, Subscription *s, const char *reason)
 }
 
 /* A first token, or a newer one of the same user, which may allow less. */
-static void
-checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char *reason)
+bool
+socket_admit(Socket *socket, Identity *identity)
 {
-	Identity *old = socket->client.identity;
+	const char *reason = NULL;
+	int code = live_admit(&socket->live, identity, &reason);
 
-	if (outcome != IDENTITY_OK)
-	{
-		if (outcome == IDENTITY_NONE)
-			identity_release(identity);
-		if (outcome == IDENTITY_UNAVAILABLE)
-			socket_close(socket, 4503, "1000 ms");
-		else
-			socket_close(socket, 4401, reason ? reason : "the token is not valid");
-		return;
-	}
-	if (socket->authorised &&
-		(strcmp(old->tenant, identity->tenant) != 0 || strcmp(old->user, identity->user) != 0))
+	if (code != 0)
 	{
 		identity_release(identity);
-		socket_close(socket, 4403, "the token is of somebody else");
-		return;
+		socket_close(socket, code, reason);
+		return false;
 	}
-	if (old)
-		identity_release(old);
-	socket->client.identity = identity;
-	socket->told_expiring = false;
-	socket_welcome(socket);
+	welcome(socket);
 	for (Subscription *s = socket->client.subscriptions, *next; s; s = next)
 	{
 		next = s->next;
 		if (!live_allowed(subscription_filter(s), identity))
 			end_subscription(socket, s, "forbidden");
 	}
+	socket_check_joins(socket);
+	return true;
+}
+
+static void
+checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char *reason)
+{
+	if (outcome == IDENTITY_OK)
+	{
+		(void) socket_admit(socket, identity);
+		return;
+	}
+	if (outcome == IDENTITY_NONE)
+		identity_release(identity);
+	if (outcome == IDENTITY_UNAVAILABLE)
+		socket_close(socket, 4503, "1000 ms");
+	else
+		socket_close(socket, 4401, reason ? reason : "the token is not valid");
 }
 
 static void
@@ -169,19 +175,31 @@ take_patterns(Socket *socket, LiveFilter *filter, bool stream, JsonValue list)
 	return NULL;
 }
 
-static void
-confirm(Socket *socket, int64_t ref, Subscription *s, int64_t after)
+void
+socket_confirm(Socket *socket, int64_t ref, Slice sub, const EventFilter *filter, int64_t after,
+			   const Slice *snapshot)
 {
+	Subscription *s = subscription_make(&socket->client, sub, filter);
+	int64_t position = after < 0 ? client_position(&socket->client) : after;
 	Text text = {0};
 
 	text_puts(&text, "{\"op\":\"subscribed\"");
 	if (ref >= 0)
 		text_printf(&text, ",\"ref\":%" PRId64, ref);
 	socket_add_sub(&text, s);
-	text_printf(&text, ",\"position\":%" PRId64 ",\"live\":%s}",
-				after < 0 ? client_position(&socket->client) : after,
+	text_printf(&text, ",\"position\":%" PRId64 ",\"live\":%s}", position,
 				subscription_is_past(s, after) ? "false" : "true");
 	socket_send_text(socket, &text);
+	if (snapshot)
+	{
+		text = (Text){0};
+		text_puts(&text, "{\"op\":\"snapshot\"");
+		socket_add_sub(&text, s);
+		text_printf(&text, ",\"position\":%" PRId64 ",\"data\":", position);
+		text_add(&text, snapshot->data, snapshot->len);
+		text_char(&text, '}');
+		socket_send_text(socket, &text);
+	}
 	subscription_start(s, after);
 }
 
@@ -195,10 +213,17 @@ enum
 	AFTER,
 	FILTER,
 	TOKEN,
+	TOPIC,
+	STATE,
+	DATA,
+	LISTEN,
+	SNAPSHOT,
 	MEMBERS
 };
-static const char *const names[MEMBERS] = {"op",      "ref",   "sub",    "types",
-										   "streams", "after", "filter", "token"};
+static const char *const names[MEMBERS] = {
+	"op",    "ref",   "sub",   "types", "streams", "after",    "filter",
+	"token", "topic", "state", "data",  "listen",  "snapshot",
+};
 
 static void
 message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
@@ -207,9 +232,9 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 	int64_t after = -1;
 	const char *fault = NULL;
 
-	if (subscription_find(&socket->client, sub))
+	if (subscription_find(&socket->client, sub) || snapshot_pending(socket, sub))
 		fault = "there is a subscription of this name";
-	else if (socket->client.nsubscriptions >= LIVE_SUBSCRIPTIONS_MAX)
+	else if (socket->client.nsubscriptions + socket->nsnapshots >= LIVE_SUBSCRIPTIONS_MAX)
 		fault = "there are too many subscriptions";
 	else if (m[AFTER].kind != JSON_NONE && m[AFTER].kind != JSON_NULL &&
 			 !json_int(m[AFTER], 0, INT64_MAX, &after))
@@ -220,16 +245,25 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 		fault = take_patterns(socket, &filter, true, m[STREAMS]);
 	if (!fault)
 		fault = filter_members_fault(m[FILTER]);
+	if (!fault && m[SNAPSHOT].kind > JSON_NULL)
+		fault = after >= 0 ? "after and snapshot exclude each other" : snapshot_fault(m[SNAPSHOT]);
 	if (fault)
-		send_error(socket, ref, 422, "invalid-body", fault);
+		socket_error(socket, ref, 422, "invalid-body", fault);
+	else if (!live_subscription_allowed(&socket->live))
+		socket_error(socket, ref, 429, "too-many", "the user has too many subscriptions");
 	else if (!live_allowed(&filter.filter, socket->client.identity))
-		send_error(socket, ref, 403, "forbidden",
-				   "this needs the scope \"subscribe\" for the patterns");
+		socket_error(socket, ref, 403, "forbidden",
+					 "this needs the scope \"subscribe\" for the patterns");
 	else
 	{
 		if (m[FILTER].kind == JSON_OBJECT)
 			filter.filter.members = m[FILTER];
-		confirm(socket, ref, subscription_make(&socket->client, sub, &filter.filter), after);
+		if (m[SNAPSHOT].kind > JSON_NULL)
+		{
+			snapshot_subscribe(socket, ref, sub, &filter, m[SNAPSHOT]);
+			return; /* the filter is its */
+		}
+		socket_confirm(socket, ref, sub, &filter.filter, after, NULL);
 	}
 	live_filter_free(&filter);
 }
@@ -239,8 +273,10 @@ message_unsubscribe(Socket *socket, int64_t ref, Slice sub)
 {
 	Subscription *s = subscription_find(&socket->client, sub);
 
-	if (s == NULL)
-		send_error(socket, ref, 404, "not-found", "there is no such subscription");
+	if (s == NULL && snapshot_pending(socket, sub))
+		snapshot_cancel(socket, sub);
+	else if (s == NULL)
+		socket_error(socket, ref, 404, "not-found", "there is no such subscription");
 	else
 		end_subscription(socket, s, "asked");
 }
@@ -257,6 +293,44 @@ socket_within_budget(Socket *socket)
 	return --socket->budget >= 0;
 }
 
+/* Of a member, without its escapes; out has room for longest * 6 + 2 bytes. Too long, or no string: empty. */
+static Slice
+name_of(JsonValue value, char *out, size_t longest)
+{
+	Slice name = {out, 0};
+
+	if (value.kind == JSON_STRING && value.text.len <= longest * 6 + 2)
+		name.len = json_unescape(value, out);
+	if (name.len > longest)
+		name.len = 0;
+	return name;
+}
+
+/* Of who has shown a token: subscriptions and topics. */
+static void
+message_of_known(Socket *socket, int64_t ref, const JsonValue *m)
+{
+	char sub_text[SUB_MAX * 6 + 2], topic_text[SIGNAL_TOPIC_MAX * 6 + 2];
+	Slice sub = name_of(m[SUB], sub_text, SUB_MAX);
+	Slice topic = name_of(m[TOPIC], topic_text, SIGNAL_TOPIC_MAX);
+	bool subscribe = json_string_is(m[OP], "subscribe");
+
+	if (json_string_is(m[OP], "join"))
+		message_join(socket, ref, topic, m[STATE], m[LISTEN]);
+	else if (json_string_is(m[OP], "leave"))
+		message_leave(socket, ref, topic);
+	else if (json_string_is(m[OP], "signal"))
+		message_signal(socket, ref, topic, m[DATA]);
+	else if (!subscribe && !json_string_is(m[OP], "unsubscribe"))
+		socket_close(socket, 4400, "op is none that is documented");
+	else if (sub.len == 0)
+		socket_error(socket, ref, 422, "invalid-body", "sub is a name of 1 to 64 bytes");
+	else if (subscribe)
+		message_subscribe(socket, ref, sub, m);
+	else
+		message_unsubscribe(socket, ref, sub);
+}
+
 /* Behind this the socket may be gone. */
 void
 socket_message(Socket *socket, Slice payload)
@@ -264,34 +338,19 @@ socket_message(Socket *socket, Slice payload)
 	JsonValue body, m[MEMBERS], stranger;
 	JsonFault fault;
 	int64_t ref = -1;
-	char sub[64 * 6 + 2]; /* 64 bytes, all of them escaped */
-	Slice name = {sub, 0};
-	bool subscribe;
 
 	if (!json_check(payload.data, payload.len, 16, &body, &fault) || body.kind != JSON_OBJECT ||
 		json_members(body, names, MEMBERS, m, &stranger) != JSON_MEMBERS_OK ||
 		m[OP].kind != JSON_STRING ||
 		(m[REF].kind != JSON_NONE && !json_int(m[REF], 0, INT64_MAX, &ref)))
-	{
 		socket_close(socket, 4400,
 					 "a message is an object with op, and with the members that are documented");
-		return;
-	}
-	subscribe = json_string_is(m[OP], "subscribe");
-	if (m[SUB].kind == JSON_STRING && m[SUB].text.len <= sizeof(sub))
-		name.len = json_unescape(m[SUB], sub);
-	if (json_string_is(m[OP], "ping"))
+	else if (json_string_is(m[OP], "ping"))
 		socket_send(socket, WEBSOCKET_TEXT, "{\"op\":\"pong\"}", 13);
 	else if (json_string_is(m[OP], "auth"))
 		message_auth(socket, m[TOKEN]);
-	else if (!socket->authorised)
+	else if (!socket->live.known)
 		socket_close(socket, 4401, "the first message is auth");
-	else if (!subscribe && !json_string_is(m[OP], "unsubscribe"))
-		socket_close(socket, 4400, "op is none that is documented");
-	else if (name.len == 0 || name.len > 64)
-		send_error(socket, ref, 422, "invalid-body", "sub is a name of 1 to 64 bytes");
-	else if (subscribe)
-		message_subscribe(socket, ref, name, m);
 	else
-		message_unsubscribe(socket, ref, name);
+		message_of_known(socket, ref, m);
 }

@@ -55,6 +55,7 @@ const Problem problem_table[] = {
 	{"US039", 429, "hold-abuse", "Too many reservations were left to expire", 60, true},
 	{"US040", 503, "out-of-resources", "The database is short of resources", 2, false},
 	{"US041", 500, "internal", "Something went wrong inside", 0, false},
+	{"US042", 404, "unknown-snapshot", "There is no such snapshot", 0, true},
 	/* connections */
 	{"08", 503, "database-unavailable", "The database cannot be reached", 1, false},
 	/* values: of more digits than a number may have, of no encoding, of no JSON */

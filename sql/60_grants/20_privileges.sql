@@ -17,10 +17,11 @@ GRANT EXECUTE ON FUNCTION
     usher.sink_status_list, usher.replay_status_list, usher.subscription_partitions, usher.lease_held, usher.sink_lag,
     usher.own_series, usher.metrics_since, usher.event_stats, usher.handler_workers_list
     TO usher_reader;
-GRANT EXECUTE ON PROCEDURE usher.wait_for TO usher_reader;
+GRANT EXECUTE ON FUNCTION usher.read_signals TO usher_reader;
+GRANT EXECUTE ON PROCEDURE usher.wait_for, usher.wait_for_signal TO usher_reader;
 
 GRANT EXECUTE ON FUNCTION
-    usher.append, usher.append_batch, usher.append_many, usher.publish, usher.delete_stream,
+    usher.append, usher.append_batch, usher.append_many, usher.publish, usher.delete_stream, usher.signal,
     usher.once, usher.once_done, usher.once_many, usher.once_done_many
     TO usher_writer;
 
@@ -70,7 +71,8 @@ REVOKE EXECUTE ON FUNCTION usher.make_partition, usher.index_partition, usher.re
     usher.gateway_poll, usher.gateway_ack, usher.gateway_nack, usher.gateway_extend, usher.gateway_subscription_pattern, usher.gateway_subscriptions, usher.gateway_sinks,
     usher.gateway_dead_letters, usher.gateway_replay_dead_letters, usher.gateway_claim, usher.gateway_keep, usher.gateway_revocations,
     usher.gateway_api_key,
-    usher.gateway_issue_ticket, usher.gateway_use_ticket FROM usher_admin;
+    usher.gateway_issue_ticket, usher.gateway_use_ticket, usher.gateway_signal, usher.gateway_signals,
+    usher.gateway_snapshot FROM usher_admin;
 REVOKE EXECUTE ON PROCEDURE usher.gateway_wait FROM usher_admin;
 
 -- Whoever watches the server: all tenants' numbers, and no event.
@@ -84,8 +86,9 @@ GRANT EXECUTE ON FUNCTION
     usher.gateway_read_stream, usher.gateway_read_category, usher.gateway_read_log, usher.gateway_heads, usher.gateway_tail,
     usher.gateway_claim, usher.gateway_keep, usher.gateway_poll, usher.gateway_ack, usher.gateway_nack, usher.gateway_extend,
     usher.gateway_subscription_pattern, usher.gateway_subscriptions, usher.gateway_sinks, usher.gateway_dead_letters, usher.gateway_replay_dead_letters,
-    usher.gateway_revocations, usher.gateway_api_key, usher.gateway_issue_ticket, usher.gateway_use_ticket, usher.gateway_rate_limits, usher.metrics
+    usher.gateway_revocations, usher.gateway_api_key, usher.gateway_issue_ticket, usher.gateway_use_ticket, usher.gateway_signal, usher.gateway_signals,
+    usher.gateway_snapshot, usher.gateway_rate_limits, usher.metrics
     TO usher_gateway;
 GRANT EXECUTE ON PROCEDURE usher.gateway_wait TO usher_gateway;
-GRANT SELECT, INSERT, UPDATE, DELETE ON usher.rate_limits TO usher_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON usher.rate_limits, usher.snapshot_functions TO usher_admin;
 GRANT SELECT (tenant_id, name, scopes, rate_class, created_at, expires_at, changed_at), INSERT, UPDATE, DELETE ON usher.api_keys TO usher_admin;

@@ -29,6 +29,8 @@ def fault(document, schema, value):
         return "%r is no %s" % (value, " or ".join(kinds))
     if "const" in schema and value != schema["const"]:
         return "%r is not %r" % (value, schema["const"])
+    if "enum" in schema and value not in schema["enum"]:
+        return "%r is none of %r" % (value, schema["enum"])
     for word, least in (("anyOf", 1), ("oneOf", 1)):
         fits = sum(not fault(document, part, value) for part in schema.get(word, []))
         if word in schema and (fits < least or (word == "oneOf" and fits > 1)):
@@ -40,10 +42,12 @@ def fault(document, schema, value):
     if is_kind(value, "number") and not (schema.get("minimum", value) <= value <= schema.get("maximum", value)):
         return "%r is out of range" % value
     if isinstance(value, list):
-        if len(value) < schema.get("minItems", 0):
-            return "%r is too short" % value
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            return "%r has another length" % value
         return next(filter(None, (fault(document, schema.get("items", {}), item) for item in value)), None)
     if isinstance(value, dict):
+        if len(value) > schema.get("maxProperties", len(value)):
+            return "%r has too many members" % value
         for name in schema.get("required", []):
             if name not in value:
                 return "%s is missing" % name

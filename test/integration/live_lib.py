@@ -1,13 +1,25 @@
 # test/integration/live_lib.py: a WebSocket of python3-websockets that speaks usher.v1, and a reader of server-sent events.
 import asyncio
 import json
+import os
 import time
 
-import gateway_lib      # noqa: F401  (finds lib)
+import gateway_lib
 import websockets
 from lib import ensure
 
 FRAME_SECONDS = 30
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+with open(os.path.join(ROOT, "docs", "realtime.schema.json")) as schema_file:
+    SCHEMA = json.load(schema_file)
+
+
+def fits(side, frame):
+    """Every frame is as docs/realtime.schema.json has it; side: "client" or "server", who says it."""
+    schema = SCHEMA[side].get(frame.get("op"))
+    wrong = gateway_lib.fault(SCHEMA, schema, frame) if schema else "op is none that the schema has"
+    ensure(wrong is None, "%s, said by the %s: %s" % (str(frame)[:300], side, wrong))
+    return frame
 
 
 class Live:
@@ -37,17 +49,21 @@ class Live:
         await self.socket.send(json.dumps(dict(members, op=op, ref=self.ref)))
         return self.ref
 
+    async def receive(self, seconds=FRAME_SECONDS):
+        return fits("server", json.loads(await asyncio.wait_for(self.socket.recv(), seconds)))
+
     async def frame(self, *ops):
         """The next one, which must be one of these."""
-        frame = json.loads(await asyncio.wait_for(self.socket.recv(), FRAME_SECONDS))
+        frame = await self.receive()
         while frame["op"] == "token_expiring" and frame["op"] not in ops:
             self.expiring = frame
-            frame = json.loads(await asyncio.wait_for(self.socket.recv(), FRAME_SECONDS))
+            frame = await self.receive()
         ensure(not ops or frame["op"] in ops, "%s instead of %s" % (frame, " or ".join(ops)))
         return frame
 
     async def subscribe(self, sub="s", **members):
         ref = await self.say("subscribe", sub=sub, **members)
+        fits("client", dict(members, op="subscribe", ref=ref, sub=sub))
         frame = await self.frame("subscribed")
         ensure((frame["ref"], frame["sub"]) == (ref, sub), "%s is no answer to %d" % (frame, ref))
         return frame

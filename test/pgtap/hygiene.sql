@@ -38,7 +38,7 @@ SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply
     'usher.gateway_subscription_pattern(text,text)', 'usher.gateway_subscriptions(text,text,integer)', 'usher.gateway_sinks(text,integer)', 'usher.gateway_dead_letters(text,text,text,bigint,integer)',
     'usher.gateway_replay_dead_letters(text,text,text,text,jsonb)', 'usher.gateway_status()', 'usher.gateway_revocations(bigint)',
     'usher.gateway_api_key(bytea)', 'usher.gateway_rate_limits()',
-    'usher.gateway_issue_ticket(bytea,text,text,text,text,text,boolean,text,text,text,bigint,bigint)', 'usher.gateway_use_ticket(bytea,text)'], 'no other function runs with its owner''s rights');
+    'usher.gateway_issue_ticket(bytea,text,text,text,text,text,boolean,text,text,text,bigint,bigint)', 'usher.gateway_use_ticket(bytea,text)', 'usher.gateway_snapshot(text,text,text,jsonb)'], 'no other function runs with its owner''s rights');
 
 SELECT is_empty($$SELECT name FROM functions WHERE lanname <> 'c' AND prokind = 'f'
     AND NOT EXISTS (SELECT FROM unnest(proconfig) s WHERE s = 'search_path=pg_catalog, pg_temp')$$, 'every function that is not in C pins its search_path');

@@ -116,6 +116,13 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
     ('gateway_replay_dead_letters', 'tenant_name text, user_id text, subscription_name text, sink_name text, filter jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
     ('gateway_revocations', 'after bigint DEFAULT 0', 'TABLE("position" bigint, tenant text, kind text, id text, not_before timestamp with time zone, not_before_unix bigint, recorded_at timestamp with time zone)', 'volatile'),
     ('gateway_api_key', 'hash bytea', 'TABLE(tenant text, name text, scopes text, rate_class text, issued_at bigint, expires_at bigint)', 'stable'),
+    ('offer_snapshot', 'name text, function regprocedure', 'void', 'volatile'),
+    ('withdraw_snapshot', 'name text', 'void', 'volatile'),
+    ('gateway_snapshot', 'tenant_name text, user_id text, name text, arguments jsonb', 'TABLE("position" bigint, data jsonb)', 'volatile'),
+    ('signal', 'topic text, data jsonb DEFAULT ''{}''::jsonb', 'bigint', 'volatile'),
+    ('read_signals', 'after bigint DEFAULT NULL::bigint, max integer DEFAULT 1000', 'TABLE(next bigint, lost bigint, number bigint, topic text, data json, sender text, sent_at timestamp with time zone)', 'volatile'),
+    ('gateway_signal', 'tenant text, topic text, data text, sender text', 'bigint', 'volatile'),
+    ('gateway_signals', 'after bigint DEFAULT NULL::bigint, max integer DEFAULT 1000', 'TABLE(next bigint, lost bigint, number bigint, tenant text, topic text, data text, sender text, sent_at timestamp with time zone)', 'volatile'),
     ('gateway_issue_ticket', 'hash bytea, kind text, tenant text, user_id text, session text, actor_type text, is_key boolean, rate_class text, roles text, scopes text, issued_at bigint, token_expires_at bigint', 'bigint', 'volatile'),
     ('gateway_use_ticket', 'hash bytea, kind text', 'TABLE(tenant text, user_id text, session text, actor_type text, is_key boolean, rate_class text, roles text, scopes text, issued_at bigint, expires_at bigint)', 'volatile'),
     ('gateway_rate_limits', '', 'TABLE(tenant text, class text, per_minute integer, burst integer)', 'stable'),
@@ -128,7 +135,8 @@ INSERT INTO interface (name, arguments, result, volatility) VALUES
 INSERT INTO interface (name, arguments, kind) VALUES
     ('wait_for', 'IN after bigint, IN timeout interval, IN pattern text, INOUT stable bigint', 'p'),
     ('wait_for_delivery', 'IN subscription text, IN timeout interval, INOUT ready boolean DEFAULT NULL::boolean', 'p'),
-    ('gateway_wait', 'IN "position" bigint, IN timeout interval, INOUT stable bigint DEFAULT NULL::bigint', 'p'),
+    ('gateway_wait', 'IN "position" bigint, IN timeout interval, INOUT stable bigint DEFAULT NULL::bigint, INOUT signals bigint DEFAULT NULL::bigint', 'p'),
+    ('wait_for_signal', 'IN after bigint, IN timeout interval, INOUT found bigint DEFAULT NULL::bigint', 'p'),
     ('rebuild', 'IN name text', 'p'),
     ('watch_snapshot', 'IN "table" regclass, IN batch integer DEFAULT 1000', 'p');
 CREATE TEMPORARY TABLE settings (name text, value text, context text);
@@ -141,7 +149,7 @@ INSERT INTO settings VALUES
     ('usher.partition_size', '10000000', 'sighup'), ('usher.partitions_ahead', '2', 'sighup'),
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
     ('usher.handler_workers', '4', 'sighup'), ('usher.handler_memory', '524288', 'sighup'),
-    ('usher.max_leases', '4096', 'postmaster'), ('usher.synchronous_ack', 'off', 'user'), ('usher.once_timeout', '60', 'superuser'), ('usher.metric_series', '1024', 'postmaster'),
+    ('usher.max_leases', '4096', 'postmaster'), ('usher.synchronous_ack', 'off', 'user'), ('usher.once_timeout', '60', 'superuser'), ('usher.metric_series', '1024', 'postmaster'), ('usher.signal_buffer', '256', 'postmaster'),
     ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
