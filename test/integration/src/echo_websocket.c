@@ -21,7 +21,7 @@
 #define MESSAGE_MAX (32 * 1024 * 1024) /* the largest of Autobahn's cases has 16 MB */
 #define HEAD_MAX    8192
 
-static void
+static void __attribute__((noreturn))
 die(const char *what)
 {
 	perror(what);
