@@ -161,7 +161,7 @@ put_reply(Text *json, const RouteReply *reply, const RouteReply *end)
 {
 	text_printf(json, "\"%d\":{\"description\":", reply->status);
 	put_string(json, reply->description);
-	if (reply->status == 201)
+	if (reply->schema && strcmp(reply->schema, "Appended") == 0)
 		text_puts(
 			json,
 			",\"headers\":{\"Usher-Position\":{\"description\":\"Position of the last event.\","
