@@ -220,15 +220,18 @@ append(const Producer *producer, int event, int session)
 
 	snprintf(data, sizeof(data), "{\"show\": 7, \"mark\": \"E%08d\"}", event);
 	snprintf(stream, sizeof(stream), "bench-%d", session);
-	len = snprintf(line, sizeof(line),
-				   "{\"position\":%d,\"stream\":\"%s\",\"version\":%d,\"id\":\"01900000-0000-7000-8000-%012d\","
-				   "\"type\":\"bench.flow\",\"data\":%s,\"metadata\":{},\"recorded_at\":\"2026-01-01T00:00:00.000000Z\"}\n",
-				   event + 1, stream, event + 1, event, data);
+	len = snprintf(
+		line, sizeof(line),
+		"{\"position\":%d,\"stream\":\"%s\",\"version\":%d,\"id\":\"01900000-0000-7000-8000-%012d\","
+		"\"type\":\"bench.flow\",\"data\":%s,\"metadata\":{},\"recorded_at\":\"2026-01-01T00:00:00.000000Z\"}\n",
+		event + 1, stream, event + 1, event, data);
 	run.sent[event] = now_ns();
 	if (producer->database == NULL && send(producer->feed, line, (size_t) len, MSG_NOSIGNAL) != len)
 		die("the feed does not take an event: %s", strerror(errno));
 	if (producer->database)
-		expect(producer->database, PQexecPrepared(conn, "append", 2, params, NULL, NULL, 0), PGRES_TUPLES_OK);
+		expect(producer->database,
+			   PQexecPrepared(producer->database, "append", 2, params, NULL, NULL, 0),
+			   PGRES_TUPLES_OK);
 	run.committed[event] = now_ns();
 }
 
