@@ -21,17 +21,17 @@ END
 $$;
 SELECT usher.append('wait-1', 'wait.a');
 SELECT usher.stable_position() AS stable \gset
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''4 s'')', :stable - 1), '0', '2 s');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''4 s'', ''wait.*'')', :stable - 1), '0', '2 s');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'')', :stable), '0.2 s', '2 s');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'', ''nothing.*'')', :stable - 1), '0.2 s', '2 s');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''0'')', :stable), '0', '1 s');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''100 ms'')', :stable + 1000000), '0.1 s', '2 s');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''4 s'', NULL)', :stable - 1), '0', '2 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''4 s'')', :stable - 1), '0', '3.5 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''4 s'', ''wait.*'')', :stable - 1), '0', '3.5 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'')', :stable), '0.2 s', '20 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'', ''nothing.*'')', :stable - 1), '0.2 s', '20 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''0'')', :stable), '0', '20 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''100 ms'')', :stable + 1000000), '0.1 s', '20 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''4 s'', NULL)', :stable - 1), '0', '3.5 s');
 -- another tenant's events wake nobody
 SELECT usher.create_tenant('wait') > 1;
 SET usher.tenant = 'wait';
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'')', :stable - 1), '0.2 s', '2 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'')', :stable - 1), '0.2 s', '20 s');
 RESET usher.tenant;
 
 -- the procedure; its own events count once they are committed
@@ -63,7 +63,7 @@ SELECT pg_temp.try($$CALL usher.wait_for(0, '1 s', '*', NULL)$$);
 BEGIN;
 -- usher.wait may, and does not see its own pending events
 SELECT usher.append('wait-1', 'wait.d');
-SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'', ''wait.d'')', :stable), '0.2 s', '2 s');
+SELECT pg_temp.waited(format('SELECT usher.wait(%s, ''200 ms'', ''wait.d'')', :stable), '0.2 s', '20 s');
 ROLLBACK;
 
 -- bad arguments
