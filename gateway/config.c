@@ -93,6 +93,7 @@ const Setting config_settings[] = {
 	SECONDS(read_timeout_seconds, "5s", 0.01, 3600, 0),
 	BYTES(reply_bytes_max, "1MB", KB, GB, RELOAD),
 	INTEGER(requests_in_flight_max, "10000", 1, 1000000, RELOAD),
+	INTEGER(reserve_connections, "2", 1, 16, 0),
 	INTEGER(slow_connections, "2", 1, 64, 0),
 	SECONDS(slow_timeout_seconds, "30s", 0.01, 3600, 0),
 	TEXT(tls_certificate, "", RELOAD),

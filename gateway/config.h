@@ -22,7 +22,7 @@ typedef struct Config
 	char *tls_certificate, *tls_key; /* PEM files; "" without TLS */
 	/* the database */
 	char *database; /* a libpq connection string */
-	int write_connections, read_connections, slow_connections;
+	int write_connections, reserve_connections, read_connections, slow_connections;
 	int read_pipeline; /* calls in flight on a connection of the read lane */
 	int queue_max; /* entries of a lane's queue */
 	double queue_age_seconds;

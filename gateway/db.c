@@ -33,7 +33,7 @@ typedef struct Lane
 	int pipeline; /* calls in flight on a connection */
 } Lane;
 
-const char *const db_lane_names[LANES] = {"write", "read", "slow", "log"};
+const char *const db_lane_names[LANES] = {"write", "reserve", "read", "slow", "log"};
 struct ev_loop *db_loop;
 
 static Lane lanes[LANES];
@@ -58,9 +58,9 @@ db_now(void)
 double
 db_lane_timeout(DbLane lane)
 {
-	return lane == LANE_WRITE  ? config.write_timeout_seconds
-		   : lane == LANE_READ ? config.read_timeout_seconds
-							   : config.slow_timeout_seconds;
+	return lane == LANE_WRITE || lane == LANE_RESERVE ? config.write_timeout_seconds
+		   : lane == LANE_READ                        ? config.read_timeout_seconds
+													  : config.slow_timeout_seconds;
 }
 
 static bool
@@ -427,6 +427,7 @@ db_start(struct ev_loop *loop)
 	stopped = false;
 	random_seed = (unsigned) time(NULL) ^ (unsigned) getpid() << 16;
 	lane_start(LANE_WRITE, config.write_connections, 1);
+	lane_start(LANE_RESERVE, config.reserve_connections, 1);
 	lane_start(LANE_READ, config.read_connections, config.read_pipeline);
 	lane_start(LANE_SLOW, config.slow_connections, 1);
 	lane_start(LANE_LOG, 1, 1);

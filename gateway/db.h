@@ -20,6 +20,7 @@
 typedef enum DbLane
 {
 	LANE_WRITE, /* 2 connections: batches of appends, one at a time each */
+	LANE_RESERVE, /* 2: groups of reservations, one at a time each */
 	LANE_READ, /* 4, pipelined */
 	LANE_SLOW, /* 2, one call at a time: polls, dead letters, lists */
 	LANE_LOG, /* 1, one call at a time: the reader of the log; what waits there may not take longer than slow calls */
@@ -85,7 +86,8 @@ extern void db_stop(void); /* ends all connections; calls end as lost or unsent 
 
 /*
  * Oids of composite types by name, looked up when the first connection stands; 0: not yet.
- * Known: usher.append_request, usher.request_event and their arrays.
+ * Known: usher.append_request, usher.request_event and their arrays; boxoffice.reserve_request, boxoffice.reserve_item
+ * and its array.
  */
 extern Oid db_type(const char *name);
 

@@ -25,10 +25,9 @@
 #define WRITE_LOCK_TIMEOUT_MS 250
 
 const char *const db_type_names[DB_TYPES] = {
-	"usher.append_request",
-	"usher.append_request[]",
-	"usher.request_event",
-	"usher.request_event[]",
+	"usher.append_request",     "usher.append_request[]",    "usher.request_event",
+	"usher.request_event[]",    "boxoffice.reserve_request", "boxoffice.reserve_item",
+	"boxoffice.reserve_item[]",
 };
 
 static const char session_query[] =
@@ -36,7 +35,10 @@ static const char session_query[] =
 	" pg_catalog.to_regtype('usher.append_request')::pg_catalog.oid,"
 	" pg_catalog.to_regtype('usher.append_request[]')::pg_catalog.oid,"
 	" pg_catalog.to_regtype('usher.request_event')::pg_catalog.oid,"
-	" pg_catalog.to_regtype('usher.request_event[]')::pg_catalog.oid";
+	" pg_catalog.to_regtype('usher.request_event[]')::pg_catalog.oid,"
+	" pg_catalog.to_regtype('boxoffice.reserve_request')::pg_catalog.oid,"
+	" pg_catalog.to_regtype('boxoffice.reserve_item')::pg_catalog.oid,"
+	" pg_catalog.to_regtype('boxoffice.reserve_item[]')::pg_catalog.oid";
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t thread_ended = PTHREAD_COND_INITIALIZER;
@@ -249,7 +251,7 @@ session_options(DbLane lane)
 				" -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0",
 				(int) (db_lane_timeout(lane) * 1000));
 	/* one stream that somebody holds may not keep a whole batch waiting */
-	if (lane == LANE_WRITE)
+	if (lane == LANE_WRITE || lane == LANE_RESERVE)
 		text_printf(&options, " -c lock_timeout=%d", WRITE_LOCK_TIMEOUT_MS);
 	PQconninfoFree(given);
 	return options.data;

@@ -14,7 +14,7 @@
 #include "lib/turns.h"
 
 #define DB_STATEMENTS_MAX 64
-#define DB_TYPES          4
+#define DB_TYPES          7
 
 /* A call that was submitted; freed behind its done(). */
 typedef struct Call

@@ -164,6 +164,7 @@ const Route usherd_routes[] = {
 					GONE},
 		.handle = handle_read_category,
 	},
+#include "routes_boxoffice.h"
 	{
 		.method = METHOD_GET,
 		.path = "/v1/subscriptions",

@@ -16,17 +16,8 @@
 #include "../router.h"
 #include "append.h"
 #include "handlers.h"
+#include "lists.h"
 #include "once.h"
-
-typedef struct List
-{
-	Request *request;
-	int64_t max;
-	char max_text[24], after_text[24];
-	bool numbered; /* next is a number, else a name */
-	const char *scope; /* each item is shown if this allows its name; NULL: all are */
-	DbCall call;
-} List;
 
 static const DbStatement subscriptions_statement = {
 	.name = "subscriptions",
@@ -107,8 +98,8 @@ go_list(Request *request)
 	db_submit(LANE_SLOW, &list->call);
 }
 
-static List *
-begin(Request *request, const DbStatement *statement)
+List *
+list_begin(Request *request, const DbStatement *statement)
 {
 	List *list = arena_zalloc(&request->arena, sizeof(List));
 
@@ -125,6 +116,12 @@ begin(Request *request, const DbStatement *statement)
 }
 
 void
+list_submit(List *list)
+{
+	parked_until_readable(list->request, go_list);
+}
+
+void
 handle_subscriptions(Request *request)
 {
 	List *list;
@@ -134,14 +131,14 @@ handle_subscriptions(Request *request)
 		request_allowed(request, "subscriptions", (Slice){NULL, 0});
 		return;
 	}
-	list = begin(request, &subscriptions_statement);
+	list = list_begin(request, &subscriptions_statement);
 	if (list == NULL)
 		return;
 	list->scope = "subscriptions";
 	list->call.values[0] = request->identity->tenant;
 	list->call.values[1] = parameter_text(request, request_query(request, "after"));
 	list->call.values[2] = list->max_text;
-	parked_until_readable(request, go_list);
+	list_submit(list);
 }
 
 void
@@ -157,12 +154,12 @@ handle_sinks(Request *request)
 					  "the sinks belong to no tenant: those who operate the database may see them");
 		return;
 	}
-	list = begin(request, &sinks_statement);
+	list = list_begin(request, &sinks_statement);
 	if (list == NULL)
 		return;
 	list->call.values[0] = parameter_text(request, request_query(request, "after"));
 	list->call.values[1] = list->max_text;
-	parked_until_readable(request, go_list);
+	list_submit(list);
 }
 
 void
@@ -173,7 +170,7 @@ handle_dead_letters(Request *request)
 
 	if (!request_allowed(request, "dead-letters", (Slice){"read", 4}))
 		return;
-	list = begin(request, &dead_letters_statement);
+	list = list_begin(request, &dead_letters_statement);
 	if (list == NULL || !request_query_int(request, "after", 0, INT64_MAX, 0, &after))
 		return;
 	snprintf(list->after_text, sizeof(list->after_text), "%" PRId64, after);
@@ -183,7 +180,7 @@ handle_dead_letters(Request *request)
 	list->call.values[2] = parameter_text(request, request_query(request, "sink"));
 	list->call.values[3] = list->after_text;
 	list->call.values[4] = list->max_text;
-	parked_until_readable(request, go_list);
+	list_submit(list);
 }
 
 static void

@@ -6,7 +6,7 @@ import json
 import time
 
 AUDIENCE, ISSUER, KEY_ID = "usherd", "test", "test"
-ALL_SCOPES = "log:read log:append subscribe subscriptions sinks dead-letters admin"
+ALL_SCOPES = "log:read log:append subscribe subscriptions sinks dead-letters admin boxoffice"
 
 
 def base64url(data):

@@ -65,6 +65,34 @@ def routes(stream="order-1"):
         "listDeadLetters": Route("GET", "/v1/dead-letters", None, "dead-letters", 200, False),
         "replayDeadLetters": Route("POST", "/v1/dead-letters/replay", {"subscription": "idle"}, "dead-letters", 202, False),
         "issueTicket": Route("POST", "/v1/tickets", {"for": "websocket"}, None, 201, False),
+        # of what there is not: 404 is what a good credential comes to
+        "reserve": Route("POST", "/v1/boxoffice/bookings/reserve", {"show": 4711, "zone": 4711, "quantity": 1}, "boxoffice", 404, False),
+        "listBookings": Route("GET", "/v1/boxoffice/bookings", None, "boxoffice", 200, False),
+        "listPendingBookings": Route("GET", "/v1/boxoffice/bookings/pending", None, "boxoffice", 200, False),
+        "readBooking": Route("GET", "/v1/boxoffice/bookings/0190a5d0-ac96-774b-bcce-b302099a8057", None, "boxoffice", 404, False),
+        "beginPayment": Route("POST", "/v1/boxoffice/bookings/0190a5d0-ac96-774b-bcce-b302099a8057/begin-payment", {"provider_ref": "x"}, "boxoffice", 404, False),
+        "confirmBooking": Route("POST", "/v1/boxoffice/bookings/0190a5d0-ac96-774b-bcce-b302099a8057/confirm", {"payment_ref": "x"}, "boxoffice", 404, False),
+        "extendBooking": Route("POST", "/v1/boxoffice/bookings/0190a5d0-ac96-774b-bcce-b302099a8057/extend", {"seconds": 5}, "boxoffice", 404, False),
+        "cancelBooking": Route("POST", "/v1/boxoffice/bookings/0190a5d0-ac96-774b-bcce-b302099a8057/cancel", {}, "boxoffice", 404, False),
+        "listCategories": Route("GET", "/v1/boxoffice/categories", None, "boxoffice", 200, False),
+        "createCategory": Route("POST", "/v1/boxoffice/categories", {"slug": "there", "name": "x"}, "boxoffice", 409, False),
+        "listEvents": Route("GET", "/v1/boxoffice/events", None, "boxoffice", 200, False),
+        "createEvent": Route("POST", "/v1/boxoffice/events", {"title": "x", "currency": "EUR"}, "boxoffice", 201, False),
+        "readEvent": Route("GET", "/v1/boxoffice/events/4711", None, "boxoffice", 404, False),
+        "updateEvent": Route("PUT", "/v1/boxoffice/events/4711", {"title": "x"}, "boxoffice", 404, False),
+        "cancelEvent": Route("DELETE", "/v1/boxoffice/events/4711", None, "boxoffice", 404, False),
+        "listShows": Route("GET", "/v1/boxoffice/events/4711/shows", None, "boxoffice", 404, False),
+        "createShow": Route("POST", "/v1/boxoffice/events/4711/shows", {"time_zone": "UTC", "starts_local": "2035-01-01"}, "boxoffice", 404, False),
+        "readShow": Route("GET", "/v1/boxoffice/shows/4711", None, "boxoffice", 404, False),
+        "moveShow": Route("PUT", "/v1/boxoffice/shows/4711", {"starts_local": "2035-01-01"}, "boxoffice", 404, False),
+        "cancelShow": Route("DELETE", "/v1/boxoffice/shows/4711", None, "boxoffice", 404, False),
+        "readAvailability": Route("GET", "/v1/boxoffice/shows/4711/availability", None, "boxoffice", 404, False),
+        "listZones": Route("GET", "/v1/boxoffice/shows/4711/zones", None, "boxoffice", 404, False),
+        "createZone": Route("POST", "/v1/boxoffice/shows/4711/zones", {"name": "x", "capacity": 1}, "boxoffice", 404, False),
+        "readZone": Route("GET", "/v1/boxoffice/zones/4711", None, "boxoffice", 404, False),
+        "setCapacity": Route("PUT", "/v1/boxoffice/zones/4711", {"capacity": 1}, "boxoffice", 404, False),
+        "createPrice": Route("POST", "/v1/boxoffice/zones/4711/prices", {"name": "x", "unit_price": 1}, "boxoffice", 404, False),
+        "createRow": Route("POST", "/v1/boxoffice/zones/4711/rows", {"row": "A", "rank": 1, "first": 1, "last": 2}, "boxoffice", 404, False),
         "serverSentEvents": Route("HEAD", "/v1/sse", None, "subscribe", 200, False),
         "webSocket": Route("GET", "/v1/ws", None, None, 426, True),
         "whoami": Route("GET", "/v1/whoami", None, None, 200, True),
@@ -89,6 +117,7 @@ class Auth:
             self.cluster.rows("SELECT usher.create_tenant(%s)", (tenant,))
             self.sql(tenant, "SELECT usher.subscribe('idle', 'nothing.**')")
             self.sql(tenant, "SELECT usher.subscribe('orders', 'order.**')")
+            self.sql(tenant, "SELECT boxoffice.create_category('there', 'x')")
 
     def sql(self, tenant, sql, arguments=()):
         with self.cluster.connect() as connection, connection.cursor() as cursor:
@@ -227,9 +256,9 @@ class Auth:
 
     def scopes(self):
         """Each route with every scope but its own, with its own alone, and with one for another object."""
-        every = {"log:read", "log:append", "subscribe", "sinks", "subscriptions", "dead-letters", "admin"}
+        every = {"log:read", "log:append", "subscribe", "sinks", "subscriptions", "dead-letters", "admin", "boxoffice"}
         partial = {"log:append": ("order", "stream with blanks", "mail"), "log:read": ("order", "stream with blanks"),
-                   "subscriptions": ("idle",)}
+                   "subscriptions": ("idle",), "boxoffice": ("customer", "organiser", "box-office", "read")}
         wrong = []
         with self.daemon.client(token=False) as client:
             def status(route, *scopes):
@@ -307,6 +336,7 @@ class Auth:
                         ensure(reply.status == 201, "append: %r" % reply)
                 ensure(client.post("/v1/events", {"topic": "mail", "key": mark(tenant), "type": "mail.sent",
                                                   "data": {"secret": mark(tenant)}}).status == 201, "publish")
+                ensure(client.post("/v1/boxoffice/events", {"title": mark(tenant), "currency": "EUR"}).status == 201, "event")
             self.sql(tenant, "SELECT usher.subscribe(%s, 'order.**')", ("sub-" + mark(tenant),))
 
     def foreign_bytes(self, tenant, reply):
@@ -403,12 +433,29 @@ class Auth:
             expect(action, client.post("/v1/subscriptions/%s?name=%s" % (action, quoted), body), 404, 400)
         expect("member", client.post("/v1/subscriptions/idle/poll", {"member": text}), 200, 400)
         expect("replay", client.post("/v1/dead-letters/replay", {"subscription": text}), 404, 400)
+        self.injected_box(client, text, expect)
         expect("filter", client.post("/v1/dead-letters/replay", {"subscription": "idle", "filter": {"type": text, text: text}}), 202, 400)
         plain = text.encode("ascii", "replace").decode()
         for header in ("Idempotency-Key", "Correlation-Id", "Causation-Id", "traceparent", "Expected-Version", "Usher-After", "X-Forwarded-For"):
             expect(header, client.request("POST", "/v1/streams/headers-1/events", EVENT, {header: plain}), 201, 400)
         self.injected_identity(text, expect)
         return wrong
+
+    def injected_box(self, client, text, expect):
+        quoted = urllib.parse.quote(text, safe="")
+        reply = expect("event", client.post("/v1/boxoffice/events", {"title": text, "currency": "EUR", "venue": text, "organiser": text}), 201)
+        if reply.status == 201 and (reply.json()["title"], reply.json()["venue"]) != (text, text):
+            expect("event that came back as %s" % reply.json(), reply)
+        expect("currency", client.post("/v1/boxoffice/events", {"title": "x", "currency": text}), 400, 409)
+        expect("time", client.post("/v1/boxoffice/events", {"title": "x", "currency": "EUR", "sale_from": text}), 400)
+        expect("seats", client.post("/v1/boxoffice/bookings/reserve", {"show": 1, "zone": 1, "quantity": 1, "seats": [text]}), 404)
+        expect("for whom", client.post("/v1/boxoffice/bookings/reserve", {"show": 1, "zone": 1, "quantity": 1, "on_behalf_of": text}), 404)
+        for name in ("status", "title", "organiser", "venue"):
+            expect(name, client.get("/v1/boxoffice/events?%s=%s" % (name, quoted)), 200)
+        for path in ("events?category=%s", "events?after=%s", "bookings?event=%s", "bookings?after=%s"):
+            expect(path, client.get("/v1/boxoffice/" + path % quoted), 400)
+        for path in ("events/%s", "shows/%s", "bookings/%s", "bookings?user=%s", "bookings?status=%s"):
+            expect(path, client.get("/v1/boxoffice/" + path % quoted), 200, 400, 404)
 
     def injected_identity(self, text, expect):
         with self.daemon.client(tenant="acme", scopes="*", user=text, sid=text, roles=[text.replace(" ", "")]) as client:

@@ -38,6 +38,15 @@ SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply
     'usher.gateway_subscription_pattern(text,text)', 'usher.gateway_subscriptions(text,text,integer)', 'usher.gateway_sinks(text,integer)', 'usher.gateway_dead_letters(text,text,text,bigint,integer)',
     'usher.gateway_replay_dead_letters(text,text,text,text,jsonb)', 'usher.gateway_status()', 'usher.gateway_revocations(bigint)',
     'usher.gateway_api_key(bytea)', 'usher.gateway_rate_limits()',
+    'usher.gateway_box_booking(text,text,uuid)',
+    'usher.gateway_box_bookings(text,text,text,uuid,integer,bigint,bigint)',
+    'usher.gateway_box_change(text,text,text,uuid,text,jsonb)',
+    'usher.gateway_box_availability(text,bigint,boolean)',
+    'usher.gateway_box_list(text,text,boolean,jsonb,bigint,integer)',
+    'usher.gateway_box_one(text,text,boolean,bigint)',
+    'usher.gateway_box_create(text,text,text,bigint,jsonb)',
+    'usher.gateway_box_update(text,text,text,bigint,jsonb)',
+    'usher.gateway_box_cancel(text,text,text,bigint,text)',
     'usher.gateway_issue_ticket(bytea,text,text,text,text,text,boolean,text,text,text,bigint,bigint)', 'usher.gateway_use_ticket(bytea,text)', 'usher.gateway_snapshot(text,text,text,jsonb)'], 'no other function runs with its owner''s rights');
 
 SELECT is_empty($$SELECT name FROM functions WHERE lanname <> 'c' AND prokind = 'f'

@@ -61,6 +61,7 @@ typedef struct Client
 
 Config config = {
 	.write_connections = 2,
+	.reserve_connections = 1,
 	.read_connections = 4,
 	.slow_connections = 2,
 	.read_pipeline = 16,

@@ -1,0 +1,22 @@
+CREATE FUNCTION usher.gateway_box_change(tenant_name text, user_id text, owner text, booking uuid, action text, body jsonb DEFAULT '{}')
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET usher.tenant = 'default'
+SET usher.actor = ''
+AS $$
+BEGIN
+    PERFORM usher.gateway_become(tenant_name, user_id);
+    CASE action
+        WHEN 'confirm' THEN PERFORM boxoffice.confirm(booking, body ->> 'payment_ref', owner);
+        WHEN 'begin-payment' THEN PERFORM boxoffice.begin_payment(booking, body ->> 'provider_ref', owner);
+        WHEN 'extend' THEN PERFORM boxoffice.extend(booking, make_interval(secs => (body ->> 'seconds')::integer), owner);
+        WHEN 'cancel' THEN PERFORM boxoffice.cancel(booking, body ->> 'reason',
+            CASE WHEN jsonb_typeof(body -> 'items') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(body -> 'items')::integer) END, owner);
+    END CASE;
+    RETURN usher.box_booking_json(usher.gateway_tenant(tenant_name), booking);
+END
+$$;
+COMMENT ON FUNCTION usher.gateway_box_change IS
+'boxoffice.confirm, begin_payment, extend or cancel of a booking, by the members of body; the booking as JSON. owner: whose it must be; null: anybody''s. Errors: theirs, US010 unknown_tenant. For usher_gateway.';

@@ -1,0 +1,433 @@
+#!/usr/bin/python3
+"""test/integration/gateway_boxoffice.py: what the box office promises over HTTP.
+
+Reserving and all its refusals, keys that are replayed, roles, whose booking it is, two tenants, what becomes of a booking,
+events, shows, zones and categories of an organiser, availability, rubbish, a crash of the database in the middle. On a
+cluster and a usherd of its own. Prints a TAP line for each rule.
+"""
+import json
+import os
+import re
+import sys
+import threading
+import time
+import uuid
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "chaos"))
+
+import gateway_lib      # noqa: E402
+import lib      # noqa: E402
+import usherd   # noqa: E402
+from lib import ensure      # noqa: E402
+
+RESERVE = "/v1/boxoffice/bookings/reserve"
+BOX = "/v1/boxoffice/"
+
+
+class BoxOffice(gateway_lib.Api):
+    def __init__(self):
+        super().__init__()
+        self.document = self.fine(self.c.get("/openapi.json"))
+        self.organiser = self.person("anna", "organiser")
+        self.clerk = self.person("clerk", "box-office")
+        self.alice = self.person("alice", "customer")
+        self.bob = self.person("bob", "customer")
+        self.stranger = self.person("stranger", None)
+        self.other = self.person("alice", "customer", tenant="acme")
+        self.show, self.zone = self.sale(capacity=1000)
+
+    def person(self, user, role, tenant="default"):
+        return self.daemon.client(user=user, tenant=tenant, scopes="", **({"roles": [role]} if role else {}))
+
+    # making a sale
+
+    def make(self, path, body, client=None):
+        reply = (client or self.organiser).post(BOX + path, body)
+        return self.fine(reply, 201)
+
+    def shaped(self, schema, value):
+        wrong = gateway_lib.fault(self.document, self.document["components"]["schemas"][schema], value)
+        ensure(not wrong, "%s: %s" % (schema, wrong))
+        return value
+
+    def sale(self, capacity=100, numbered=None, publish=True, client=None, starts="2035-05-01T20:00:00", **event):
+        """A show and its zone."""
+        client = client or self.organiser
+        made = self.make("events", dict({"title": "Concert", "currency": "EUR"}, **event), client)
+        show = self.make("events/%d/shows" % made["event"], {"time_zone": "Europe/Berlin", "starts_local": starts}, client)
+        zone = {"name": "floor", "prices": [{"name": "adult", "unit_price": 2550, "tax_bp": 1900}]}
+        zone.update({"numbered": True, "rows": numbered} if numbered else {"capacity": capacity})
+        zone = self.make("shows/%d/zones" % show["show"], zone, client)
+        if publish:
+            self.fine(client.request("PUT", BOX + "events/%d" % made["event"], {"status": "published"}))
+        return show["show"], zone["zone"]
+
+    def reserve(self, client, show=None, zone=None, quantity=1, key=None, **more):
+        body = dict({"show": show or self.show, "zone": zone or self.zone, "quantity": quantity}, **more)
+        return client.post(RESERVE, body, **({"Idempotency_Key": key} if key else {}))
+
+    def held(self, *arguments, **named):
+        return self.fine(self.reserve(*arguments, **named), 201)
+
+    def free(self, show=None):
+        return [zone["free"] for zone in self.fine(self.alice.get(BOX + "shows/%d/availability" % (show or self.show)))["zones"]]
+
+    def change(self, client, booking, action, body, status=200):
+        reply = client.post(BOX + "bookings/%s/%s" % (booking["booking"], action), body)
+        return self.fine(reply, status) if status == 200 else reply
+
+    # reserving
+
+    def reserving(self):
+        before = self.free()
+        reply = self.reserve(self.alice, quantity=2, key="r1")
+        booking = self.shaped("Booking", self.fine(reply, 201))
+        ensure((booking["user"], booking["quantity"], booking["total"], booking["tax"], booking["status"]) ==
+               ("alice", 2, 6069, 969, "reserved"), "%s" % booking)
+        ensure(re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{12}", booking["code"]), booking["code"])
+        ensure(reply.headers["location"] == "/v1/boxoffice/bookings/" + booking["booking"], "%s" % reply.pairs)
+        position = int(reply.headers["usher-position"])
+        stream = self.fine(self.c.get("/v1/streams/booking-%s/events" % booking["booking"], Usher_After=str(position)))
+        ensure([(e["type"], e["position"]) for e in stream["items"]] == [("booking.reserved", position)], "%s" % stream)
+        ensure("code" not in stream["items"][0]["data"], "the code stands in the log")
+        ensure(self.free() == [before[0] - 2], "%s, then %s" % (before, self.free()))
+        same = self.fine(self.alice.get(reply.headers["location"], Usher_After=str(position)))
+        ensure(same == booking, "%s is not %s" % (same, booking))
+        two = self.held(self.alice, ttl=60)
+        ensure(two["booking"] != booking["booking"] and two["expires_at"] < booking["expires_at"], "%s" % two)
+
+    def keys(self):
+        first = self.reserve(self.alice, quantity=3, key="k1")
+        again = self.reserve(self.alice, quantity=3, key="k1")
+        ensure(self.fine(first, 201) == self.fine(again, 201), "%s, then %s" % (first, again))
+        ensure(again.headers.get("idempotency-replayed") == "true" and "idempotency-replayed" not in first.headers, "%s" % again.pairs)
+        self.problem(self.reserve(self.alice, quantity=2, key="k1"), 422, "idempotency-conflict")
+        ensure(self.fine(self.reserve(self.bob, quantity=3, key="k1"), 201)["booking"] != first.json()["booking"], "another user's key")
+        self.change(self.alice, first.json(), "cancel", {})
+        later = self.fine(self.reserve(self.alice, quantity=3, key="k1"), 201)
+        ensure(later["status"] == "cancelled" and later["booking"] == first.json()["booking"], "%s" % later)
+        show, zone = self.sale(capacity=0)
+        self.problem(self.reserve(self.alice, show, zone, key="k2"), 409, "sold-out")
+        self.fine(self.organiser.request("PUT", BOX + "zones/%d" % zone, {"capacity": 5}))
+        self.held(self.alice, show, zone, key="k2")       # what was refused is forgotten
+        for key in ("", "x" * 256, "\xff"):
+            self.problem(self.alice.request("POST", RESERVE, {"show": 1}, {"Idempotency-Key": key.encode("latin1")}), 400, "invalid-header")
+
+    def at_once(self):
+        """Many repeats of one key and many others at the same time: one booking a key."""
+        show, zone = self.sale(capacity=200)
+        found, lock = {}, threading.Lock()
+
+        def run(n):
+            with self.person("u%d" % (n % 4), "customer") as client:
+                for k in range(25):
+                    booking = self.held(client, show, zone, key="c%d" % k)
+                    with lock:
+                        found.setdefault((n % 4, k), set()).add(booking["booking"])
+        usherd.parallel([lambda n=n: run(n) for n in range(16)], 60)
+        ensure(len(found) == 100 and all(len(ids) == 1 for ids in found.values()), "%d keys, %s" % (len(found), found))
+        ensure(self.free(show) == [100], "%s" % self.free(show))
+
+    def refusals(self):
+        show, zone = self.sale(capacity=5, user_limit=3)
+        self.held(self.alice, show, zone, 2)
+        problem = self.problem(self.reserve(self.alice, show, zone, 2), 409, "user-limit")
+        ensure(problem["remaining"] == 1 and problem["code"] == "US031", "%s" % problem)
+        problem = self.problem(self.reserve(self.bob, show, zone, 4), 409, "user-limit")
+        self.held(self.bob, show, zone, 3)
+        with self.person("carol", "customer") as carol:
+            problem = self.problem(self.reserve(carol, show, zone), 409, "sold-out")
+        ensure(problem["remaining"] == 0 and problem["retryable"] is False and problem["code"] == "US030", "%s" % problem)
+        draft = self.sale(publish=False)
+        self.problem(self.reserve(self.alice, *draft), 409, "sale-closed")
+        for window in ({"sale_from": "2035-01-01T00:00:00Z"}, {"sale_until": "2020-01-01T00:00:00Z"}):
+            self.problem(self.reserve(self.alice, *self.sale(**window)), 409, "sale-closed")
+        self.problem(self.reserve(self.alice, *self.sale(starts="2020-01-01T00:00:00")), 409, "sale-closed")
+        self.problem(self.reserve(self.alice, show=999999999), 404, "unknown-show")
+        self.problem(self.reserve(self.alice, zone=999999999), 404, "unknown-show")
+        self.problem(self.reserve(self.alice, price_type=999999999), 404, "unknown-show")
+        for quantity in (0, -1, 1001):
+            self.problem(self.reserve(self.alice, quantity=quantity), 400, "quantity")
+        self.problem(self.reserve(self.alice, ttl=86400), 400, "invalid-argument")
+
+    def seats(self):
+        show, zone = self.sale(numbered=[{"row": "A", "rank": 1, "first": 1, "last": 6}, {"row": "B", "rank": 2, "first": 1, "last": 2}])
+        taken = self.held(self.alice, show, zone, 2, seats=["A1", "A2"])
+        ensure(taken["items"][0]["seats"] == ["A1", "A2"], "%s" % taken)
+        problem = self.problem(self.reserve(self.bob, show, zone, 2, seats=["A2", "A3"]), 409, "seat-taken")
+        ensure(problem["seats"] == ["A2"] and problem["retryable"] is False, "%s" % problem)
+        best = self.held(self.bob, show, zone, 2)
+        ensure(all(seat.startswith("A") for seat in best["items"][0]["seats"]), "%s" % best)
+        self.problem(self.reserve(self.bob, show, zone, 2, seats=["A3"]), 400, "quantity")
+        self.problem(self.reserve(self.bob, seats=["A3"]), 400, "invalid-argument")
+
+    def several(self):
+        show, zone = self.sale(capacity=10)
+        more = self.make("shows/%d/zones" % show, {"name": "balcony", "capacity": 1, "prices": [{"name": "one", "unit_price": 100}]})["zone"]
+        items = [{"zone": zone, "quantity": 2}, {"zone": more, "quantity": 1}]
+        booking = self.fine(self.alice.post(RESERVE, {"show": show, "items": items}), 201)
+        ensure(len(booking["items"]) == 2 and booking["quantity"] == 3, "%s" % booking)
+        self.problem(self.alice.post(RESERVE, {"show": show, "items": items}), 409, "sold-out")
+        ensure(self.free(show) == [8, 0], "a part of it was taken: %s" % self.free(show))
+        self.change(self.alice, booking, "cancel", {"items": [2]})
+        ensure(self.free(show) == [8, 1], "%s" % self.free(show))
+
+    def rubbish(self):
+        before = self.free()
+        one = {"show": self.show, "zone": self.zone, "quantity": 1}
+        for body in ([], 1, "x", {}, {"show": self.show}, {"show": "1", "zone": 1, "quantity": 1}, dict(one, quantity="1"), dict(one, quantity=1.5),
+                     dict(one, more=1), dict(one, items=[one]), {"show": 1, "items": []}, {"show": 1, "items": [{}] * 21}, {"show": 1, "items": [1]},
+                     {"show": 1, "items": {"zone": 1}}, dict(one, seats="A1"), dict(one, seats=[1]), dict(one, ttl=0), dict(one, ttl=-1),
+                     dict(one, ttl="1"), dict(one, user="bob"), dict(one, on_behalf_of=1), dict(one, quantity=1 << 40), dict(one, show=1 << 70),
+                     dict(one, price_type="adult"), dict(one, seats=["A"] * 1001), {"show": 1, "items": [dict(zone=1, quantity=1, show=1)]}):
+            self.problem(self.alice.request("POST", RESERVE, json.dumps(body).encode(), {"Content-Type": "application/json"}), 422, "invalid-body")
+        for body in (b"", b"{", b"\xff", b'{"show":1,"zone":"\\ud800"}'):
+            self.problem(self.alice.request("POST", RESERVE, body, {"Content-Type": "application/json"}), 400, "malformed-json")
+        self.problem(self.alice.request("POST", RESERVE, b"{}", {"Content-Type": "text/plain"}), 415, "unsupported-media-type")
+        twice = b'{"show":%d,"zone":%d,"quantity":1,"quantity":2}' % (self.show, self.zone)
+        self.problem(self.alice.request("POST", RESERVE, twice, {"Content-Type": "application/json"}), 422, "invalid-body")
+        for text in ("'; DROP TABLE boxoffice.bookings; --", "\\", "a" * 200):
+            problem = self.problem(self.reserve(self.alice, seats=[text]), 400, "invalid-argument")
+            ensure(problem["code"] == "US018", "%s" % problem)
+        ensure(self.free() == before, "rubbish took places")
+
+    # who may
+
+    def roles(self):
+        self.problem(self.reserve(self.stranger), 403, "forbidden")
+        self.problem(self.reserve(self.organiser), 403, "forbidden")
+        self.problem(self.daemon.client(token=False).post(RESERVE, {"show": 1}), 401, "unauthorized")
+        with self.daemon.client(user="scoped", scopes="boxoffice:customer") as scoped:
+            ensure(self.held(scoped)["user"] == "scoped", "a scope is not enough")
+        self.problem(self.reserve(self.alice, on_behalf_of="bob"), 403, "forbidden")
+        booking = self.held(self.clerk, on_behalf_of="bob", key="for-bob")
+        ensure(booking["user"] == "bob", "%s" % booking)
+        event = self.fine(self.c.get("/v1/streams/booking-%s/events" % booking["booking"]))["items"][0]
+        ensure(event["metadata"]["actor"]["id"] == "clerk", "%s" % event["metadata"])
+        self.fine(self.bob.get(BOX + "bookings/" + booking["booking"]))
+        for path, body in (("events", {"title": "x", "currency": "EUR"}), ("categories", {"slug": "x", "name": "x"}),
+                           ("shows/%d/zones" % self.show, {"name": "x", "capacity": 1})):
+            for client in (self.alice, self.clerk, self.stranger):
+                self.problem(client.post(BOX + path, body), 403, "forbidden")
+        self.problem(self.alice.request("PUT", BOX + "zones/%d" % self.zone, {"capacity": 5}), 403, "forbidden")
+        self.problem(self.alice.request("DELETE", BOX + "shows/%d" % self.show), 403, "forbidden")
+        self.problem(self.stranger.get(BOX + "events"), 403, "forbidden")
+        self.problem(self.stranger.get(BOX + "bookings"), 403, "forbidden")
+
+    def whose(self):
+        """Another one's booking is not found, whatever is asked of it."""
+        booking = self.held(self.alice)
+        path = BOX + "bookings/" + booking["booking"]
+        self.problem(self.bob.get(path), 404, "unknown-booking")
+        for action, body in (("confirm", {"payment_ref": "p"}), ("begin-payment", {"provider_ref": "p"}), ("extend", {"seconds": 1}), ("cancel", {})):
+            self.problem(self.bob.post(path + "/" + action, body), 404, "unknown-booking")
+            self.problem(self.other.post(path + "/" + action, body), 404, "unknown-booking")
+        self.problem(self.alice.get(BOX + "bookings/" + str(uuid.uuid4())), 404, "unknown-booking")
+        self.problem(self.alice.get(BOX + "bookings/nonsense"), 404, "unknown-booking")
+        ensure(self.fine(self.clerk.get(path)) == booking, "the box office does not see it")
+        ensure(booking["booking"] not in [b["booking"] for b in self.fine(self.bob.get(BOX + "bookings?max=1000"))["items"]], "bob sees alice's")
+        self.problem(self.bob.get(BOX + "bookings?user=alice"), 403, "forbidden")
+        all_of = self.fine(self.clerk.get(BOX + "bookings?user=*&max=1000"))["items"]
+        ensure({"alice", "bob"} <= {b["user"] for b in all_of}, "the box office does not see all")
+
+    def tenants(self):
+        """Another tenant's show, zone and booking are not there; the same user and key are another's."""
+        self.problem(self.reserve(self.other), 404, "unknown-show")
+        booking = self.held(self.alice, key="tenants")
+        self.problem(self.other.get(BOX + "bookings/" + booking["booking"]), 404, "unknown-booking")
+        for path in ("shows/%d" % self.show, "zones/%d" % self.zone, "shows/%d/availability" % self.show, "shows/%d/zones" % self.show):
+            self.problem(self.other.get(BOX + path), 404, "unknown-show")
+        with self.person("zoe", "organiser", tenant="acme") as zoe:
+            self.problem(zoe.request("PUT", BOX + "zones/%d" % self.zone, {"capacity": 1}), 404, "unknown-show")
+            self.problem(zoe.request("DELETE", BOX + "shows/%d" % self.show), 404, "unknown-show")
+            self.problem(zoe.post(BOX + "zones/%d/prices" % self.zone, {"name": "x", "unit_price": 1}), 404, "unknown-show")
+            show, zone = self.sale(client=zoe)
+        mine = self.held(self.other, show, zone, key="tenants")
+        ensure(mine["booking"] != booking["booking"], "two tenants share a key")
+        ensure([b["booking"] for b in self.fine(self.other.get(BOX + "bookings"))["items"]] == [mine["booking"]], "bookings of another tenant")
+
+    # what becomes of a booking
+
+    def states(self):
+        booking = self.held(self.alice)
+        paid = self.change(self.alice, booking, "confirm", {"payment_ref": "p-1"})
+        ensure(paid["status"] == "confirmed" and paid["payment_ref"] == "p-1" and self.shaped("Booking", paid), "%s" % paid)
+        ensure(self.change(self.alice, booking, "confirm", {"payment_ref": "p-1"}) == paid, "a repeat changes it")
+        self.problem(self.change(self.alice, booking, "confirm", {"payment_ref": "p-2"}, 409), 409, "wrong-state")
+        self.problem(self.change(self.alice, booking, "extend", {"seconds": 5}, 409), 409, "wrong-state")
+        gone = self.change(self.alice, booking, "cancel", {"reason": "ill"})
+        ensure(gone["status"] == "cancelled" and gone["refund_due"] == gone["total"] and gone["reason"] == "ill", "%s" % gone)
+        booking = self.held(self.alice)
+        longer = self.change(self.alice, booking, "extend", {"seconds": 300})
+        ensure(longer["expires_at"] > booking["expires_at"], "%s" % longer)
+        self.problem(self.change(self.alice, booking, "extend", {"seconds": 86400}, 400), 400, "invalid-argument")
+        begun = self.change(self.alice, booking, "begin-payment", {"provider_ref": "x"})
+        ensure(begun["status"] == "payment_pending" and begun["provider_ref"] == "x", "%s" % begun)
+        pending = self.fine(self.alice.get(BOX + "bookings/pending?max=1000"))["items"]
+        ensure(booking["booking"] in [b["booking"] for b in pending] and {b["status"] for b in pending} <= {"reserved", "payment_pending"}, "%s" % pending)
+        for action, body in (("confirm", {}), ("confirm", {"payment_ref": 1}), ("extend", {}), ("extend", {"seconds": "1"}), ("cancel", {"items": "1"}),
+                             ("cancel", {"items": ["1"]}), ("cancel", {"more": 1}), ("begin-payment", []), ("confirm", {"payment_ref": None})):
+            self.problem(self.change(self.alice, booking, action, body, 422), 422, "invalid-body")
+        self.problem(self.change(self.alice, booking, "confirm", {"payment_ref": ""}, 400), 400, "invalid-argument")
+        self.problem(self.change(self.alice, booking, "cancel", {"items": [9]}, 400), 400, "invalid-argument")
+
+    def expiry(self):
+        show, zone = self.sale(capacity=5)
+        booking = self.held(self.alice, show, zone, ttl=1)
+        lib.wait_until(lambda: self.free(show) == [5], 20, "the places to come back", pause=0.1)
+        self.problem(self.change(self.alice, booking, "cancel", {}, 410), 410, "booking-expired")
+        self.problem(self.change(self.alice, booking, "extend", {"seconds": 9}, 410), 410, "booking-expired")
+        ensure(self.change(self.alice, booking, "confirm", {"payment_ref": "late"})["status"] == "confirmed", "a payment was dropped")
+
+    def abuse(self):
+        """Three reservations that were let expire within half an hour are enough."""
+        show, zone = self.sale(capacity=10)
+        with self.person("dan", "customer") as dan:
+            for _ in range(3):
+                self.held(dan, show, zone, ttl=1)
+            lib.wait_until(lambda: self.free(show) == [10], 20, "the places to come back", pause=0.1)
+            reply = self.reserve(dan, show, zone)
+            self.problem(reply, 429, "hold-abuse")
+            ensure(int(reply.headers["retry-after"]) > 0, "%s" % reply.pairs)
+            self.held(dan)      # another event's places he may have
+        self.held(self.bob, show, zone)
+
+    def pages(self):
+        with self.person("pia", "customer") as pia:
+            made = [self.held(pia)["booking"] for _ in range(7)]
+            seen, after = [], ""
+            while True:
+                page = self.shaped("BookingPage", self.fine(pia.get(BOX + "bookings?max=3" + after)))
+                seen += [b["booking"] for b in page["items"]]
+                if not page["has_more"]:
+                    break
+                after = "&after=" + page["next"]
+            ensure(seen == made, "%s instead of %s" % (seen, made))
+            ensure(self.fine(pia.get(BOX + "bookings?status=confirmed"))["items"] == [], "confirmed ones")
+            ensure(len(self.fine(pia.get(BOX + "bookings?show=%d&status=reserved" % self.show))["items"]) == 7, "of the show")
+            ensure(self.fine(pia.get(BOX + "bookings?show=%d" % (self.show + 999)))["items"] == [], "of another show")
+            for query in ("after=x", "max=0", "max=1001", "event=x", "show=1.5"):
+                self.problem(pia.get(BOX + "bookings?" + query), 400, "invalid-parameter")
+
+    # organisers
+
+    def organising(self):
+        category = self.shaped("Category", self.make("categories", {"slug": "opera", "name": "Opera"}))
+        self.problem(self.organiser.post(BOX + "categories", {"slug": "opera", "name": "Again"}), 409, "constraint-violated")
+        ensure(category in self.fine(self.alice.get(BOX + "categories"))["items"], "the category is not listed")
+        reply = self.organiser.post(BOX + "events", {"title": "Aida", "currency": "JPY", "category": category["category"], "venue": "Hall",
+                                                     "organiser": "Verdi", "user_limit": 4, "sale_from": "2020-01-01T00:00:00+02:00"})
+        event = self.shaped("EventOfBox", self.fine(reply, 201))
+        path = BOX + "events/%d" % event["event"]
+        ensure(reply.headers["location"] == path and event["exponent"] == 0 and event["status"] == "draft", "%s %s" % (reply.pairs, event))
+        ensure(event["sale_from"].startswith("2019-12-31T22:00:00"), "%s" % event)
+        self.problem(self.alice.get(path), 404, "unknown-show")
+        ensure(self.fine(self.organiser.get(path)) == event, "the organiser does not see the draft")
+        changed = self.fine(self.organiser.request("PUT", path, {"title": "Aida!", "status": "published"}))
+        ensure(changed["title"] == "Aida!" and changed["venue"] == "Hall" and changed["status"] == "published", "%s" % changed)
+        first = self.alice.get(path)
+        ensure(self.fine(first) == changed, "%s" % first)
+        ensure(self.alice.get(path, If_None_Match=first.headers["etag"]).status == 304, "no 304")
+        for query, there in (("status=published", True), ("status=draft", False), ("category=%d" % category["category"], True), ("venue=Hall", True),
+                             ("venue=x", False), ("title=aIdA", True), ("title=x", False), ("organiser=Verdi", True)):
+            found = [e["event"] for e in self.shaped("EventOfBoxPage", self.fine(self.alice.get(BOX + "events?max=1000&" + query)))["items"]]
+            ensure((event["event"] in found) == there, "%s: %s" % (query, found))
+        self.problem(self.organiser.request("PUT", path, {"status": "draft"}), 409, "wrong-state")
+        show = self.shaped("Show", self.make("events/%d/shows" % event["event"], {"time_zone": "Asia/Tokyo", "starts_local": "2035-01-01T19:00:00"}))
+        ensure(show["starts_at"] == "2035-01-01T10:00:00+00:00", "%s" % show)
+        moved = self.fine(self.organiser.request("PUT", BOX + "shows/%d" % show["show"], {"starts_local": "2035-01-02T19:00:00"}))
+        ensure(moved["starts_local"] == "2035-01-02T19:00:00" and moved["time_zone"] == "Asia/Tokyo", "%s" % moved)
+        ensure(self.fine(self.alice.get(path + "/shows"))["items"] == [moved], "its shows")
+        zone = self.shaped("Zone", self.make("shows/%d/zones" % show["show"], {"name": "stalls", "numbered": True, "rows": [
+            {"row": "A", "rank": 1, "first": 1, "last": 10, "accessible": [1]}], "prices": [{"name": "adult", "unit_price": 9000}]}))
+        ensure(zone["capacity"] == 10 and zone["prices"][0]["unit_price"] == 9000, "%s" % zone)
+        zone = self.make("zones/%d/prices" % zone["zone"], {"name": "child", "unit_price": 1, "ordinal": 5})
+        zone = self.make("zones/%d/rows" % zone["zone"], {"row": "B", "rank": 2, "first": 1, "last": 5})
+        ensure(zone["capacity"] == 15 and len(zone["prices"]) == 2, "%s" % zone)
+        ensure(self.fine(self.alice.get(BOX + "shows/%d/zones" % show["show"]))["items"] == [zone], "its zones")
+        ensure(self.fine(self.alice.get(BOX + "zones/%d" % zone["zone"])) == zone, "the zone")
+        self.shaped("Availability", self.fine(self.alice.get(BOX + "shows/%d/availability" % show["show"])))
+        ensure(self.fine(self.organiser.request("DELETE", BOX + "shows/%d?reason=rain" % show["show"]))["cancelled"], "the show goes on")
+        self.problem(self.reserve(self.alice, show["show"], zone["zone"]), 409, "sale-closed")
+        ensure(self.fine(self.organiser.request("DELETE", path))["status"] == "cancelled", "the event goes on")
+
+    def capacity(self):
+        show, zone = self.sale(capacity=5)
+        self.held(self.alice, show, zone, 3)
+        self.problem(self.organiser.request("PUT", BOX + "zones/%d" % zone, {"capacity": 2}), 409, "sold-out")
+        ensure(self.fine(self.organiser.request("PUT", BOX + "zones/%d" % zone, {"capacity": 3}))["capacity"] == 3, "not lowered")
+        ensure(self.free(show) == [0], "%s" % self.free(show))
+
+    def cancelled_event(self):
+        show, zone = self.sale(capacity=5)
+        booking = self.held(self.alice, show, zone)
+        event = booking["event"]
+        self.fine(self.organiser.request("DELETE", BOX + "events/%d?reason=fire" % event))
+        self.problem(self.reserve(self.bob, show, zone), 409, "sale-closed")
+        lib.wait_until(lambda: self.fine(self.alice.get(BOX + "bookings/" + booking["booking"]))["status"] == "cancelled", 20, "its bookings to be cancelled")
+
+    def organisers_rubbish(self):
+        event = {"title": "x", "currency": "EUR"}
+        for body in ([], {}, {"title": "x"}, dict(event, title=1), dict(event, more=1), dict(event, user_limit="4"), dict(event, sale_from=5)):
+            self.problem(self.organiser.request("POST", BOX + "events", json.dumps(body).encode(), {"Content-Type": "application/json"}), 422, "invalid-body")
+        self.problem(self.organiser.post(BOX + "events", dict(event, currency="XXZ")), 400, "invalid-argument")
+        self.problem(self.organiser.post(BOX + "events", dict(event, sale_from="soon")), 400, "invalid-value")
+        self.problem(self.organiser.post(BOX + "events", dict(event, category=99999)), 400, "invalid-argument")
+        self.problem(self.organiser.post(BOX + "events", dict(event, title="")), 409, "constraint-violated")
+        self.problem(self.organiser.post(BOX + "events/99999999/shows", {"time_zone": "Europe/Berlin", "starts_local": "2035-01-01"}), 404, "unknown-show")
+        self.problem(self.organiser.post(BOX + "events/x/shows", {"time_zone": "UTC", "starts_local": "2035-01-01"}), 404, "unknown-show")
+        show = {"name": "z", "capacity": 1}
+        for body in (dict(show, prices=1), dict(show, prices=[1]), dict(show, prices=[{"name": "a"}]), dict(show, rows=[{}]), dict(show, capacity="1"),
+                     dict(show, numbered="yes"), dict(show, prices=[{"name": "a", "unit_price": 1.5}])):
+            self.problem(self.organiser.post(BOX + "shows/%d/zones" % self.show, body), 422, "invalid-body")
+        for body in (dict(show, capacity=-1), dict(show, prices=[{"name": "a", "unit_price": -1}])):
+            ensure(self.organiser.post(BOX + "shows/%d/zones" % self.show, body).status in (400, 409), "%s" % body)
+
+    # the database goes away
+
+    def crash(self):
+        """Reservations with a key survive a crash in their middle: each user ends with one booking."""
+        show, zone = self.sale(capacity=500)
+        outcomes = {}
+
+        def run(n):
+            with self.person("crash%d" % n, "customer") as client:
+                for _ in range(200):
+                    try:
+                        reply = self.reserve(client, show, zone, key="once")
+                    except OSError:
+                        continue
+                    if reply.status == 201:
+                        outcomes[n] = reply.json()["booking"]
+                        return
+                    ensure(reply.status == 503, "%s" % reply)
+                    time.sleep(0.05)
+        threads = [threading.Thread(target=run, args=(n,)) for n in range(40)]
+        for thread in threads:
+            thread.start()
+        self.cluster.kill9()
+        self.cluster.start()
+        for thread in threads:
+            thread.join(60)
+        self.daemon.wait_ready()
+        ensure(len(set(outcomes.values())) == 40, "%d of 40 users have a booking" % len(set(outcomes.values())))
+        lib.wait_until(lambda: self.free(show) == [460], 10, "460 free places, not %s" % self.free(show))
+
+    def end(self):
+        for tenant in ("default", "acme"):
+            rows = self.cluster.rows("SELECT set_config('usher.tenant', '%s', false); SELECT * FROM boxoffice.check()" % tenant)
+            lib.ensure_empty([row for row in rows if not row[1]], "boxoffice.check() of %s" % tenant)
+        self.daemon.stop()
+
+
+def main():
+    lib.arguments("What the box office promises over HTTP.")
+    box = BoxOffice()
+    lib.main([(name, getattr(box, name)) for name in (
+        "reserving", "keys", "at_once", "refusals", "seats", "several", "rubbish", "roles", "whose", "tenants", "states", "expiry", "abuse",
+        "pages", "organising", "capacity", "cancelled_event", "organisers_rubbish", "crash", "end")], 120)
+
+
+if __name__ == "__main__":
+    main()
