@@ -38,6 +38,7 @@ int usher_handler_memory_kb;
 int usher_zone_slots;
 int usher_box_max_hold_s;
 int usher_box_payment_timeout_s;
+char *usher_before_reserve;
 
 typedef struct Setting
 {
@@ -64,6 +65,10 @@ typedef struct Setting
 	{                                                                 \
 		name, what, NULL, NULL, var, NULL, boot, 0, 0, PGC_USERSET, 0 \
 	}
+#define SUPERUSERS_TEXT(name, var, boot, what)                   \
+	{                                                            \
+		name, what, NULL, var, NULL, boot, 0, 0, 0, PGC_SUSET, 0 \
+	}
 
 static const Setting settings[] = {
 	INTEGER("boxoffice.max_hold", &usher_box_max_hold_s, 1800, 1, 86400 * 7, PGC_SUSET, GUC_UNIT_S,
@@ -77,6 +82,8 @@ static const Setting settings[] = {
 	INTEGER("usher.append_buffer", &usher_append_buffer_kb, 16384, 64, MAX_KILOBYTES, PGC_USERSET,
 			GUC_UNIT_KB,
 			"Memory for a transaction's pending events before they spill to a temporary file."),
+	SUPERUSERS_TEXT("usher.before_reserve", &usher_before_reserve, "",
+					"Function that is asked before places are reserved through the gateway."),
 	TEXT("usher.causation_id", &usher_causation_id, "", "Causation id of appended events."),
 	TEXT("usher.correlation_id", &usher_correlation_id, "", "Correlation id of appended events."),
 	INTEGER("usher.dedupe_window", &usher_dedupe_window_s, 7 * 86400, 0, INT_MAX, PGC_SUSET,

@@ -58,6 +58,7 @@ extern int usher_signal_buffer_kb;
 extern int usher_handler_workers;
 extern int usher_handler_memory_kb;
 extern int usher_zone_slots;
+extern char *usher_before_reserve;
 extern int usher_box_max_hold_s;
 extern int usher_box_payment_timeout_s;
 

@@ -33,7 +33,7 @@ typedef struct Slot
 	bool in_flight;
 } Slot;
 
-static const DbStatement reserve_statement = {"reserve_many", reserve_sql, 1, true};
+static const DbStatement reserve_statement = {"reserve_many", reserve_sql, 2, true};
 static const DbStatement range_statement = {
 	"reserved_range",
 	"SELECT last FROM usher.committed_range()",
@@ -106,6 +106,7 @@ static void
 group_free(ReserveGroup *group)
 {
 	text_free(&group->parameter);
+	text_free(&group->tokens);
 	free(group);
 }
 
@@ -337,7 +338,9 @@ group_send(ReserveGroup *group)
 	reserve_message_write(group);
 	call.values[0] = group->parameter.data;
 	call.lengths[0] = (int) group->parameter.len;
-	call.formats[0] = 1;
+	call.formats[0] = call.formats[1] = 1;
+	call.values[1] = group->has_tokens ? group->tokens.data : NULL;
+	call.lengths[1] = (int) group->tokens.len;
 	slots[group->slot].in_flight = true;
 	db_submit(LANE_RESERVE, &call);
 }

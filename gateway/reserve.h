@@ -63,6 +63,7 @@ typedef struct Reservation
 	Slice key; /* idempotency; absent: none */
 	int64_t ttl_seconds; /* 0: what is usual */
 	Slice metadata; /* of the event, JSON; absent: none */
+	Slice token; /* for usher.before_reserve; absent: none */
 	void (*done)(struct Reservation *reservation, const ReserveResult *result);
 	void *context;
 	bool lost; /* reserve.c's: it was sent, and nobody knows what became of it */

@@ -19,7 +19,7 @@
 
 const char reserve_sql[] =
 	"SELECT element, sqlstate, message, detail, retryable, remaining, seats, replayed, booking_id, code, booking"
-	" FROM boxoffice.reserve_many($1)";
+	" FROM boxoffice.reserve_many($1, $2)";
 
 enum
 {
@@ -107,6 +107,34 @@ write_metadata(Text *text, Slice metadata)
 	binary_end(text, begin);
 }
 
+static void
+write_tokens(ReserveGroup *group)
+{
+	Text *text = &group->tokens;
+
+	group->has_tokens = false;
+	for (int i = 0; i < group->n; i++)
+		group->has_tokens = group->has_tokens || group->elements[i]->token.data != NULL;
+	text->len = 0;
+	if (!group->has_tokens)
+		return;
+	binary_array(text, BINARY_TEXT, group->n);
+	for (int i = 0; i < group->n; i++)
+	{
+		Slice token = group->elements[i]->token;
+		size_t begin;
+
+		if (token.data == NULL)
+		{
+			binary_null(text);
+			continue;
+		}
+		begin = binary_begin(text);
+		text_add(text, token.data, token.len);
+		binary_end(text, begin);
+	}
+}
+
 void
 reserve_message_write(ReserveGroup *group)
 {
@@ -114,6 +142,7 @@ reserve_message_write(ReserveGroup *group)
 	Oid item_type = db_type("boxoffice.reserve_item");
 	Oid items_type = db_type("boxoffice.reserve_item[]");
 
+	write_tokens(group);
 	text->len = 0;
 	binary_array(text, db_type("boxoffice.reserve_request"), group->n);
 	for (int i = 0; i < group->n; i++)

@@ -23,7 +23,8 @@ typedef struct ReserveGroup
 	int slot;
 	double since, try_at;
 	int64_t last; /* position of the last event that it wrote; -1: none, or not known */
-	Text parameter;
+	Text parameter, tokens;
+	bool has_tokens;
 	int n;
 	Reservation *elements[];
 } ReserveGroup;

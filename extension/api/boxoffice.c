@@ -323,6 +323,23 @@ check_text(UsherBoxRequest *r, Datum value, bool isnull, const char *what, text 
 	return true;
 }
 
+/* tokens[i] is what the client of requests[i] brings; without an array nobody has any. */
+static void
+read_tokens(UsherBoxRequest *requests, int n, ArrayType *tokens)
+{
+	Datum *elements;
+	bool *nulls;
+	int count = 0;
+
+	if (tokens)
+		deconstruct_array(tokens, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	for (int i = 0; i < n; i++)
+	{
+		requests[i].by_gateway = true;
+		requests[i].token = i < count && !nulls[i] ? DatumGetTextPP(elements[i]) : NULL;
+	}
+}
+
 /* The requests of a call are mostly of one tenant. */
 static int32
 tenant_of(text *slug, text **last, int32 *last_id)
@@ -346,6 +363,7 @@ read_request(UsherBoxRequest *r, const Datum *v, const bool *null, text **last, 
 	if (!check_text(r, v[REQUEST_TENANT], null[REQUEST_TENANT], "tenant", &slug) ||
 		!check_text(r, v[REQUEST_USER], null[REQUEST_USER], "user", &r->user_id))
 		return;
+	r->tenant = slug;
 	r->tenant_id = tenant_of(slug, last, last_id);
 	if (r->tenant_id == 0)
 	{
@@ -467,6 +485,7 @@ usher_boxoffice_reserve_many(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_USHER_INVALID_ARGUMENT), errmsg("the array of requests is null")));
 	InitMaterializedSRF(fcinfo, 0);
 	requests = read_requests(PG_GETARG_ARRAYTYPE_P(0), &n);
+	read_tokens(requests, n, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
 	usher_box_reserve(requests, n);
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "usher reserve_many",
 									ALLOCSET_DEFAULT_SIZES);

@@ -14,6 +14,7 @@
  *	  writer.c   rows of a table, many at once
  *	  rows.c     bookings, items and events are written
  *	  end.c      bookings that expire, or are cancelled by the organiser, many at once
+ *	  admit.c    the operator's function is asked
  *	  reserve.c  requests in, bookings or refusals out
  */
 #ifndef USHER_BOX_H
@@ -269,6 +270,8 @@ typedef struct UsherBoxRequest
 	text *key; /* NULL: none */
 	int64 ttl_us;
 	Jsonb *metadata; /* of the event; NULL: empty */
+	bool by_gateway; /* then the operator is asked: tenant's name, and the client's token or NULL */
+	text *tenant, *token;
 	bool choose, accessible, split; /* the best seats */
 	/* the outcome: */
 	UsherBoxRefusal refusal;
@@ -288,6 +291,10 @@ extern void usher_box_reserve(UsherBoxRequest *requests, int n);
 extern void
 usher_box_refuse(UsherBoxRequest *r, int sqlstate, char *message, char *detail, char *hint);
 extern void usher_box_raise(const UsherBoxRefusal *refusal) pg_attribute_noreturn();
+
+/* ---- admit.c ---- */
+/* False: the operator refuses it. */
+extern bool usher_box_admitted(UsherBoxRequest *r);
 
 /* ---- look.c ---- */
 

@@ -422,7 +422,7 @@ static void
 decide(UsherBoxLook *look, UsherBoxRequest *requests, UsherBoxRequest *r)
 {
 	if (is_repeat(look, requests, r) || !check_sale(r) || !check_user(look, requests, r) ||
-		!price(r))
+		!price(r) || !usher_box_admitted(r))
 		return;
 	usher_uuid7(&r->booking_id);
 	make_code(r->code);

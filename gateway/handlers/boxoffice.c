@@ -21,6 +21,7 @@
 #define SEATS_MAX       1000
 #define TTL_SECONDS_MAX 86400 /* boxoffice.max_hold is what counts */
 #define HEADER_MAX      255
+#define TOKEN_MAX       1024
 
 
 /* ---- who may ---- */
@@ -198,6 +199,17 @@ take_key(Request *request, Reservation *reservation)
 	return false;
 }
 
+static bool
+take_token(Request *request, Reservation *reservation)
+{
+	reservation->token = request_header(request, "admission-token");
+	if (reservation->token.len <= TOKEN_MAX && slice_is_text(reservation->token))
+		return true;
+	reply_problem(request, 400, "invalid-header", NULL,
+				  "Admission-Token has at most 1024 bytes of UTF-8");
+	return false;
+}
+
 static void
 add_member(Text *json, const char *name, Slice value)
 {
@@ -348,7 +360,7 @@ handle_reserve(Request *request)
 	Reservation *reservation = arena_zalloc(&request->arena, sizeof(Reservation));
 
 	if (!box_customer_allowed(request) || !take_key(request, reservation) ||
-		!take_body(request, reservation))
+		!take_token(request, reservation) || !take_body(request, reservation))
 		return;
 	take_metadata(request, reservation);
 	reservation->tenant = request->identity->tenant;

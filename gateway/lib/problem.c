@@ -56,6 +56,7 @@ const Problem problem_table[] = {
 	{"US040", 503, "out-of-resources", "The database is short of resources", 2, false},
 	{"US041", 500, "internal", "Something went wrong inside", 0, false},
 	{"US042", 404, "unknown-snapshot", "There is no such snapshot", 0, true},
+	{"US043", 403, "not-admitted", "The reservation is not admitted", 0, true},
 	/* connections */
 	{"08", 503, "database-unavailable", "The database cannot be reached", 1, false},
 	/* values: of more digits than a number may have, of no encoding, of no JSON */

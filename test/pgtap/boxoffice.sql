@@ -4,7 +4,7 @@ CREATE TEMPORARY TABLE interface (n int GENERATED ALWAYS AS IDENTITY, name text,
 INSERT INTO interface (name, arguments, result) VALUES
     ('reserve', 'show bigint, zone bigint, user_id text, quantity integer, seats text[] DEFAULT NULL::text[], idempotency_key text DEFAULT NULL::text, ttl interval DEFAULT ''00:10:00''::interval, price_type bigint DEFAULT NULL::bigint', 'boxoffice.booking'),
     ('reserve_items', 'show bigint, user_id text, items boxoffice.reserve_item[], idempotency_key text DEFAULT NULL::text, ttl interval DEFAULT ''00:10:00''::interval', 'boxoffice.booking'),
-    ('reserve_many', 'requests boxoffice.reserve_request[]', 'SETOF boxoffice.reserve_result'),
+    ('reserve_many', 'requests boxoffice.reserve_request[], tokens text[] DEFAULT NULL::text[]', 'SETOF boxoffice.reserve_result'),
     ('confirm', 'booking uuid, payment_ref text, user_id text DEFAULT NULL::text', 'boxoffice.booking'),
     ('cancel', 'booking uuid, reason text DEFAULT NULL::text, items integer[] DEFAULT NULL::integer[], user_id text DEFAULT NULL::text', 'boxoffice.booking'),
     ('booking', 'booking uuid, user_id text DEFAULT NULL::text', 'boxoffice.booking'),
