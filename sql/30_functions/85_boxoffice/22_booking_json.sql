@@ -6,7 +6,7 @@ AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object('booking', b.booking_id, 'status', b.status, 'event', b.event_id, 'show', b.show_id,
                'user', b.user_id, 'quantity', b.quantity, 'currency', b.currency, 'total', b.total, 'tax', b.tax, 'fee', b.fee,
                'refund_due', nullif(b.refund_due, 0), 'payment_ref', b.payment_ref, 'provider_ref', b.provider_ref, 'reason', b.reason,
-               'created_at', to_jsonb(b.created_at AT TIME ZONE 'UTC') #>> '{}' || '+00:00', 'expires_at', to_jsonb(b.expires_at AT TIME ZONE 'UTC') #>> '{}' || '+00:00'))
+               'created_at', rtrim(rtrim(to_char(b.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '0'), '.') || '+00:00', 'expires_at', rtrim(rtrim(to_char(b.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '0'), '.') || '+00:00'))
         || jsonb_build_object('items', boxoffice.items_json(b.tenant_id, b.booking_id))
     FROM boxoffice.bookings b WHERE b.tenant_id = tenant AND b.booking_id = booking
 $$;
