@@ -159,7 +159,8 @@ INSERT INTO settings VALUES
     ('usher.snapshot_every', '100', 'user'), ('usher.stable_mark_interval', '50', 'sighup'),
     ('usher.handler_workers', '4', 'sighup'), ('usher.handler_memory', '524288', 'sighup'),
     ('usher.max_leases', '4096', 'postmaster'), ('usher.synchronous_ack', 'off', 'user'), ('usher.once_timeout', '60', 'superuser'), ('usher.metric_series', '1024', 'postmaster'), ('usher.signal_buffer', '256', 'postmaster'),
-    ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster');
+    ('usher.max_databases', '64', 'postmaster'), ('usher.max_relays', '64', 'postmaster'),
+    ('usher.before_reserve', '', 'superuser');
 
 SELECT plan((SELECT count(*)::int FROM interface) * 2 + (SELECT count(*)::int FROM interface WHERE kind = 'f') * 2
     + (SELECT count(*)::int FROM settings) + 41);
