@@ -86,9 +86,12 @@ static bool
 path_fits(const char *template, Slice path, Slice *arguments)
 {
 	Slice pattern = {template, strlen(template)};
+	size_t plain = strcspn(template, "{");
 	Slice want, have;
 	int n = 0;
 
+	if (path.len < plain || memcmp(path.data, template, plain) != 0)
+		return false;
 	for (;;)
 	{
 		bool more = uri_path_next(&pattern, &want);
@@ -174,7 +177,7 @@ static bool
 find_route(Request *request, bool admin)
 {
 	unsigned allowed = 0;
-	bool by_query = false;
+	bool by_query = false, written_out = false;
 	Slice found[REQUEST_ARGUMENTS_MAX] = {{0}};
 	Method wanted = request->method == METHOD_HEAD ? METHOD_GET : request->method;
 
@@ -186,8 +189,16 @@ find_route(Request *request, bool admin)
 
 		if (route->admin != admin || (!other && !path_fits(route->path, request->path, arguments)))
 			continue;
-		allowed |= route->method | METHOD_OPTIONS | (route->method == METHOD_GET ? METHOD_HEAD : 0);
 		/* A path that is written out wins over one with a name in that place. */
+		if (!other && arguments[0].data == NULL && !written_out)
+		{
+			written_out = true;
+			allowed = 0;
+			request->route = NULL;
+		}
+		else if (!other && arguments[0].data != NULL && written_out)
+			continue;
+		allowed |= route->method | METHOD_OPTIONS | (route->method == METHOD_GET ? METHOD_HEAD : 0);
 		if (route->method == wanted && (request->route == NULL || other))
 		{
 			request->route = route;
