@@ -19,6 +19,7 @@ EMBED(embed_docs_js, "../web/docs/docs.js");
 EMBED(embed_live_html, "../web/live/index.html");
 EMBED(embed_live_css, "../web/live/live.css");
 EMBED(embed_live_js, "../web/live/live.js");
+EMBED(embed_live_sale_js, "../web/live/sale.js");
 EMBED(embed_event_websocket, "../clients/js/event-websocket.js");
 EMBED(embed_match, "../clients/js/match.js");
 EMBED(embed_sse, "../clients/js/sse.js");
@@ -37,6 +38,7 @@ const Embedded embedded_live[] = {
 	{"", "text/html; charset=utf-8", embed_live_html, embed_live_html_end},
 	{"live.css", "text/css; charset=utf-8", embed_live_css, embed_live_css_end},
 	{"live.js", JAVASCRIPT, embed_live_js, embed_live_js_end},
+	{"sale.js", JAVASCRIPT, embed_live_sale_js, embed_live_sale_js_end},
 	{"event-websocket.js", JAVASCRIPT, embed_event_websocket, embed_event_websocket_end},
 	{"match.js", JAVASCRIPT, embed_match, embed_match_end},
 	{"sse.js", JAVASCRIPT, embed_sse, embed_sse_end},

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "availability.h"
 #include "fanout_block.h"
 #include "fanout_class.h"
 #include "fanout_ring.h"
@@ -214,6 +215,7 @@ subscription_make(Client *client, Slice id, const EventFilter *filter)
 	client->subscriptions = s;
 	client->nsubscriptions++;
 	fanout.counts.subscriptions++;
+	availability_begin(s, filter);
 	return s;
 }
 
@@ -232,6 +234,7 @@ subscription_end(Subscription *s)
 	if (s->ahead && --client->nahead == 0)
 		fanout.ahead--;
 	block_forget(s);
+	availability_end(s);
 	if (s->live && !s->ahead)
 		reclass(client);
 	want_leave(s->want);

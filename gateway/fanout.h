@@ -35,6 +35,7 @@ struct Subscription
 	Subscription *next;
 	Client *client;
 	Want *want;
+	struct Follower *followers; /* availability.h */
 	int64_t position; /* of the past: everything up to here was handed over, or was not wanted */
 	Block *block; /* has what comes next */
 	Subscription *wait_previous, *wait_next; /* for a block */
@@ -57,6 +58,8 @@ typedef struct Transport
 	void (*caught_up)(Client *client, Subscription *of);
 	/* Something that it could have wanted was removed behind its position. The subscription has ended. */
 	void (*gone)(Client *client, Subscription *of, int64_t oldest);
+	/* A frame of something that is in no log, JSON. */
+	Frame *(*signal)(Slice topic, Slice data);
 } Transport;
 
 struct Client

@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "lib/siphash.h"
+#include "availability.h"
 #include "live.h"
 #include "usherd.h"
 
@@ -61,7 +62,8 @@ live_allowed(const EventFilter *filter, const Identity *identity)
 	if (filter->ntypes == 0)
 		return identity_allows(identity, "subscribe", (Slice){NULL, 0});
 	for (int i = 0; i < filter->ntypes; i++)
-		if (!identity_allows(identity, "subscribe", filter->types[i]))
+		if (!identity_allows(identity, "subscribe", filter->types[i]) &&
+			!availability_allowed(identity, filter->types[i]))
 			return false;
 	return true;
 }

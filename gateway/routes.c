@@ -406,7 +406,7 @@ const Route usherd_routes[] = {
 		.anonymous = true,
 		.parameters =
 			{{"file", "path",
-			  "{\"type\":\"string\",\"enum\":[\"live.css\",\"live.js\",\"event-websocket.js\",\"match.js\","
+			  "{\"type\":\"string\",\"enum\":[\"live.css\",\"live.js\",\"sale.js\",\"event-websocket.js\",\"match.js\","
 			  "\"sse.js\"]}",
 			  "The file's name.", true},
 			 IF_NONE_MATCH},

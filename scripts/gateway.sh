@@ -125,10 +125,23 @@ gateway_show() {
 	printf '\n'
 }
 
+# A sale over HTTP: places go while one watches.
+gateway_sale() {
+	local n
+
+	step "selling the places of a concert over HTTP"
+	{
+		gateway_token --tenant default --user organiser --role organiser --ttl 600
+		for n in $(seq 16); do
+			gateway_token --tenant default --user "guest-$n" --role customer --ttl 600
+		done
+	} | "$python" "$root/examples/sale/sale.py" --url "http://127.0.0.1:$(up_state_get http_port)" --page "$(gateway_page)"
+}
+
 # The page of the live log. What stands behind the # stays in the browser; the token lives for an hour.
 gateway_page() {
 	printf 'http://127.0.0.1:%s/#after=0&token=%s\n' "$(up_state_get http_port)" \
-		"$(gateway_token --tenant default --user demo --scope subscribe --ttl 3600)"
+		"$(gateway_token --tenant default --user demo --scope subscribe --scope boxoffice:read --ttl 3600)"
 }
 
 # ./dev token

@@ -150,6 +150,7 @@ up_main() {
 	say "the log, live, in a browser: $(gateway_page)"
 	up_import
 	gateway_show
+	gateway_sale
 	brokers_report "${with[@]}"
 	up_hints
 }

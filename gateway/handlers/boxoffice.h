@@ -26,6 +26,7 @@ extern bool box_allowed(Request *request, const char *role);
 /* A customer, or the box office. */
 extern bool box_customer_allowed(Request *request);
 /* Whoever may see what is on sale. */
+extern bool box_may_read(const Identity *identity);
 extern bool box_read_allowed(Request *request);
 /* May he see what is not published yet? */
 extern bool box_sees_drafts(const Request *request);

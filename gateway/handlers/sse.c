@@ -120,7 +120,21 @@ sse_gone(Client *client, Subscription *of, int64_t oldest)
 	subscription_start(again, oldest - 1);
 }
 
-static const Transport transport = {sse_choked, sse_frame, sse_send, sse_caught_up, sse_gone};
+static Frame *
+sse_signal(Slice topic, Slice data)
+{
+	Text text = {0};
+
+	text_puts(&text, "event: signal\ndata: {\"topic\":");
+	text_json(&text, topic.data, topic.len);
+	text_puts(&text, ",\"data\":");
+	text_add(&text, data.data, data.len);
+	text_puts(&text, "}\n\n");
+	return frame_of(&text, 0);
+}
+
+static const Transport transport = {sse_choked,    sse_frame, sse_send,
+									sse_caught_up, sse_gone,  sse_signal};
 
 static void
 sse_freed(Client *client)

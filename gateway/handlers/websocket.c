@@ -195,11 +195,29 @@ socket_gone(Client *client, Subscription *of, int64_t oldest)
 	subscription_end(of);
 }
 
-static const Transport transport = {socket_choked, socket_frame, socket_send_frame,
-									socket_caught_up, socket_gone};
+static Frame *
+socket_signal(Slice topic, Slice data)
+{
+	Text text = {0};
 
 static const Transport deflated_transport = {socket_choked, socket_frame_deflated,
 											 socket_send_frame, socket_caught_up, socket_gone};
+	text_reserve(&text, WEBSOCKET_HEAD_MAX);
+	text.len = WEBSOCKET_HEAD_MAX;
+	text_puts(&text, "{\"op\":\"signal\",\"topic\":");
+	text_json(&text, topic.data, topic.len);
+	text_puts(&text, ",\"data\":");
+	text_add(&text, data.data, data.len);
+	text_char(&text, '}');
+	return with_head(&text, WEBSOCKET_TEXT);
+}
+
+static const Transport transport = {socket_choked,    socket_frame, socket_send_frame,
+									socket_caught_up, socket_gone,  socket_signal};
+
+static const Transport deflated_transport = {socket_choked,     socket_frame_deflated,
+											 socket_send_frame, socket_caught_up,
+											 socket_gone,       socket_signal};
 
 /*
  * The end of a socket

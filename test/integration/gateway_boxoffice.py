@@ -5,9 +5,12 @@ Reserving and all its refusals, keys that are replayed, roles, whose booking it 
 events, shows, zones and categories of an organiser, availability, rubbish, a crash of the database in the middle. On a
 cluster and a usherd of its own. Prints a TAP line for each rule.
 """
+import asyncio
+import contextlib
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -18,11 +21,15 @@ sys.path.insert(0, os.path.join(HERE, "..", "chaos"))
 
 import gateway_lib      # noqa: E402
 import lib      # noqa: E402
+import live_lib # noqa: E402
 import usherd   # noqa: E402
+import websockets       # noqa: E402
+from ports import free_port     # noqa: E402
 from lib import ensure      # noqa: E402
 
 RESERVE = "/v1/boxoffice/bookings/reserve"
 BOX = "/v1/boxoffice/"
+CHROMIUM = "/usr/bin/chromium"
 
 
 class BoxOffice(gateway_lib.Api):
@@ -384,6 +391,159 @@ class BoxOffice(gateway_lib.Api):
         for body in (dict(show, capacity=-1), dict(show, prices=[{"name": "a", "unit_price": -1}])):
             ensure(self.organiser.post(BOX + "shows/%d/zones" % self.show, body).status in (400, 409), "%s" % body)
 
+    # live
+
+    async def followed(self, stream, next_free, show, zone):
+        """What comes is the newest: first as it is, then as it changes, also when another gateway or a session in SQL changes it."""
+        seen = [await next_free(stream)]
+        loop = asyncio.get_event_loop()
+        await loop.run_in_executor(None, lambda: self.held(self.alice, show, zone, 2))
+        while seen[-1] != 48:
+            seen.append(await next_free(stream))
+        await loop.run_in_executor(None, lambda: self.cluster.rows("SELECT boxoffice.reserve(%d, %d, 'sql', 3)" % (show, zone)))
+        while seen[-1] != 45:
+            seen.append(await next_free(stream))
+        began = time.monotonic()
+
+        def rush():
+            for _ in range(40):
+                self.held(self.bob, show, zone, 1, ttl=60)
+        await loop.run_in_executor(None, rush)
+        count = len(seen)
+        while seen[-1] != 5:
+            seen.append(await next_free(stream))
+        seconds = time.monotonic() - began
+        ensure(seen == sorted(seen, reverse=True), "%s" % seen)
+        ensure(len(seen) - count <= 10 * seconds + 2, "%d in %.2f s" % (len(seen) - count, seconds))
+
+    def live_websocket(self):
+        show, zone = self.sale(capacity=50)
+        topic = "show.%d.availability" % show
+
+        async def next_free(live):
+            frame = await live.frame("signal")
+            ensure(frame["topic"] == topic and self.shaped("Availability", frame["data"]), "%s" % frame)
+            return frame["data"]["zones"][0]["free"]
+
+        async def run():
+            async with live_lib.Live(self.daemon, self.alice.token) as live:
+                await live.subscribe(types=[topic])
+                await self.followed(live, next_free, show, zone)
+                await live.refused(403, types=["booking.*"])
+                await live.refused(403, types=["show.*.availability"])
+                await live.say("unsubscribe", sub="s")
+                await live.frame("unsubscribed")
+            async with live_lib.Live(self.daemon, self.stranger.token) as live:
+                await live.refused(403, types=[topic])
+            async with live_lib.Live(self.daemon, self.other.token) as live:
+                await live.subscribe(types=[topic])     # another tenant's show: nothing comes
+                await asyncio.sleep(0.5)
+                await live.nothing_more()
+        asyncio.run(run())
+
+    def live_sse(self):
+        show, zone = self.sale(capacity=50)
+
+        async def next_free(stream):
+            signal = await stream.named("signal")
+            ensure(signal["topic"] == "show.%d.availability" % show, "%s" % signal)
+            return signal["data"]["zones"][0]["free"]
+
+        async def run():
+            async with live_lib.Sse(self.daemon, self.alice.token, "?types=show.%d.availability" % show) as stream:
+                ensure(stream.status == 200, stream.head)
+                await self.followed(stream, next_free, show, zone)
+        asyncio.run(run())
+
+    def page(self):
+        """The page at / in a browser shows how the places go, while they go."""
+        show, zone = self.sale(capacity=50, venue="Hall")
+        token = self.daemon.token(user="page", scopes="subscribe boxoffice:read")
+        url = "http://127.0.0.1:%d/#token=%s&show=%d" % (self.daemon.port, token, show)
+        said = os.path.join(self.cluster.base, "chromium.log")
+        port = free_port()
+        with open(said, "w") as output:
+            browser = subprocess.Popen([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=%d" % port,
+                                        "--user-data-dir=" + os.path.join(self.cluster.base, "chromium"), "--enable-logging=stderr", url],
+                                       stdout=output, stderr=output)
+        try:
+            text = asyncio.run(self.watched(port, show, zone))
+        finally:
+            browser.kill()
+            browser.wait()
+        ensure("Concert · Hall · 2035-05-01 20:00" in text and "of 50 free" in text, text[-1500:])
+        with open(said, errors="replace") as output:
+            lib.ensure_empty([line for line in output if "CONSOLE" in line], "the browser's console")
+
+    async def watched(self, port, show, zone):
+        """Asks the browser, over its debugging protocol, what the page shows; places go until it has shown it five times."""
+        loop = asyncio.get_event_loop()
+
+        def target():
+            with contextlib.suppress(OSError):
+                pages = json.loads(usherd.Client(port).get("/json").body)
+                return next((page["webSocketDebuggerUrl"] for page in pages if "127.0.0.1" in page["url"]), None)
+        await loop.run_in_executor(None, lambda: lib.wait_until(target, 30, "the browser"))
+        async with websockets.connect(target(), max_size=None) as socket:
+            async def evaluate(expression):
+                await socket.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": {"expression": expression}}))
+                return json.loads(await asyncio.wait_for(socket.recv(), 20))["result"]["result"].get("value")
+            shown, until = [], time.monotonic() + 40
+            while len(shown) < 5:
+                ensure(time.monotonic() < until, "the page shows %s" % shown)
+                free = await evaluate("document.getElementById('zones').dataset.free || ''")
+                shown = [int(n) for n in (free or '').split()]      # nothing: it is loading
+                if shown and shown[-1] == self.free(show)[0]:
+                    await loop.run_in_executor(None, lambda: self.held(self.bob, show, zone, 2))
+                await asyncio.sleep(0.05)
+            ensure(shown == sorted(shown, reverse=True) and shown[0] == 50, "the page shows %s" % shown)
+            return await evaluate("document.body.innerText")
+
+    # the operator's say
+
+    def admission(self):
+        self.cluster.rows("""CREATE FUNCTION public.admit(tenant text, user_id text, show bigint, token text) RETURNS text LANGUAGE plpgsql AS $$
+            BEGIN
+                IF token = 'raise' THEN
+                    RAISE division_by_zero;
+                END IF;
+                RETURN CASE WHEN token = format('good %s %s %s', tenant, user_id, show) THEN NULL ELSE coalesce('bad token ' || token, 'no token') END;
+            END $$""")
+        self.cluster.rows("ALTER DATABASE postgres SET usher.before_reserve = 'public.admit'")
+        self.restart()
+        problem = self.problem(self.reserve(self.alice), 403, "not-admitted")
+        ensure(problem["detail"] == "no token" and problem["code"] == "US043", "%s" % problem)
+
+        def ask(token, client=None, **more):
+            return (client or self.alice).post(RESERVE, {"show": self.show, "zone": self.zone, "quantity": 1}, Admission_Token=token, **more)
+        ensure(self.problem(ask("x"), 403, "not-admitted")["detail"] == "bad token x", "another reason")
+        self.fine(ask("good default alice %d" % self.show, Idempotency_Key="admitted"), 201)
+        self.fine(ask("used", Idempotency_Key="admitted"), 201)     # a repeat is not asked again
+        self.problem(ask("good default alice %d" % self.show, self.bob), 403, "not-admitted")
+        self.problem(ask("x" * 1025), 400, "invalid-header")
+
+        def at_once(n):
+            """One that raises takes nobody of its batch along."""
+            with self.person("p%d" % n, "customer") as client:
+                reply = ask("good default p%d %d" % (n, self.show) if n % 3 else "raise", client)
+            if n % 3:
+                self.fine(reply, 201)
+            else:
+                self.problem(reply, 400, "invalid-value")
+        usherd.parallel([lambda n=n: at_once(n) for n in range(12)], 30)
+        self.cluster.rows("REVOKE EXECUTE ON FUNCTION public.admit FROM PUBLIC")
+        self.problem(ask("x"), 403, "forbidden")
+        self.cluster.rows("ALTER DATABASE postgres RESET usher.before_reserve")
+        self.restart()
+        self.held(self.alice)
+
+    def restart(self):
+        """Sessions learn a setting of the database when they begin."""
+        self.daemon.stop()
+        self.daemon.start()
+        for client in (self.c, self.acme, self.organiser, self.clerk, self.alice, self.bob, self.stranger, self.other):
+            client.close()
+
     # the database goes away
 
     def crash(self):
@@ -423,10 +583,12 @@ class BoxOffice(gateway_lib.Api):
 
 def main():
     lib.arguments("What the box office promises over HTTP.")
+    lib.foreign("debian", "clients", CHROMIUM)
     box = BoxOffice()
     lib.main([(name, getattr(box, name)) for name in (
         "reserving", "keys", "at_once", "refusals", "seats", "several", "rubbish", "roles", "whose", "tenants", "states", "expiry", "abuse",
-        "pages", "organising", "capacity", "cancelled_event", "organisers_rubbish", "crash", "end")], 120)
+        "pages", "organising", "capacity", "cancelled_event", "organisers_rubbish", "live_websocket", "live_sse", "page", "admission", "crash",
+        "end")], 150)
 
 
 if __name__ == "__main__":
