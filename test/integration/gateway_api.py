@@ -505,20 +505,22 @@ class Api(gateway_lib.Api):
         ensure(document["openapi"].startswith("3.1"), "%s" % document["openapi"])
         ids = []
         for path, operations in document["paths"].items():
-            concrete = re.sub(r"\{file\}", "docs.js", re.sub(r"\{(stream|category|name)\}", "x-1", path))
+            concrete = re.sub(r"\{file\}", "docs.js", re.sub(r"\{(?!file)\w+\}", "x-1", path))
             allowed = {m.lower() for m in self.c.request("OPTIONS", concrete).headers["allow"].split(", ")} - {"head", "options"}
             ensure(allowed == set(operations), "%s: %s is allowed, %s is described" % (path, allowed, set(operations)))
             for method, operation in operations.items():
                 ids.append(operation["operationId"])
                 names = set(re.findall(r"\{(\w+)\}", path))
                 ensure({p["name"] for p in operation["parameters"] if p["in"] == "path"} == names, "parameters of %s" % path)
-                ensure(("requestBody" in operation) == (method == "post"), "the body of %s" % path)
+                ensure(("requestBody" in operation) == (method in ("post", "put")), "the body of %s" % path)
                 ensure(set(operation["responses"]) > {"400", "401", "403", "503"}, "replies of %s" % path)
         ensure(len(ids) == len(set(ids)), "an operationId stands twice")
         with open(os.path.join(GATEWAY, "routes.c")) as file:
             source = file.read()
         routes = [r for r in re.findall(r"\{\s*\.method.*?\.handle", source, re.S) if ".admin" not in r]
         written = {p for r in routes for p in re.findall(r'\.(?:query_)?path = "([^"]+)"', r)}
+        with open(os.path.join(GATEWAY, "routes_boxoffice.h")) as file:
+            written |= {"/v1/boxoffice/" + p for p in re.findall(r'BOX_ROUTE\(METHOD_\w+, "([^"]+)"', file.read())}
         ensure(written == set(document["paths"]), "only in one: %s" % (written ^ set(document["paths"])))
         self.references(document, document)
 
