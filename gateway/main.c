@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 
 #include "batch.h"
+#include "catalog.h"
 #include "config.h"
 #include "control.h"
 #include "db.h"
@@ -251,6 +252,7 @@ main(int argc, char **argv)
 	watch_signals();
 	control_start();
 	fanout_start();
+	catalog_start();
 	live_start();
 	signals_start();
 	presence_start(socket_deliver);

@@ -300,7 +300,7 @@ reply(Request *request, int status, const char *content_type, const char *body, 
 	Slice encoded;
 	static Text out;
 	bool keep_alive;
-	char tag[24];
+	char tag[64];
 
 	if (request->connection == NULL)
 	{
@@ -313,7 +313,10 @@ reply(Request *request, int status, const char *content_type, const char *body, 
 	{
 		Slice known = request_header(request, "if-none-match");
 
-		entity_tag(body, len, tag);
+		if (request->etag[0] != '\0')
+			memcpy(tag, request->etag, sizeof(tag));
+		else
+			entity_tag(body, len, tag);
 		reply_header(request, "ETag", tag);
 		if (known.data && tag_matches(known, tag))
 		{

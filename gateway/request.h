@@ -62,6 +62,7 @@ typedef struct Request
 	LimitAnswer rate;
 	bool rate_taken;
 	Text reply_headers; /* what a handler adds to its reply */
+	char etag[64]; /* of the reply of a read; "": one of its body is made */
 	/* a handler that waits (parked.c) is told that the client has gone */
 	void (*on_gone)(struct Request *request);
 	void *state; /* the handler's */

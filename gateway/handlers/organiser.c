@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../catalog.h"
 #include "../router.h"
 #include "boxoffice.h"
 #include "handlers.h"
@@ -90,10 +91,12 @@ static const BoxMember zone_changes[] = {{"capacity", BOX_INT, true, NULL}, {0}}
 static void
 list(Request *request, const char *what, const char *filter)
 {
+	char variant = box_sees_drafts(request) ? 'd' : 'p';
 	List *page = list_begin(request, &list_statement);
 	int64_t after;
 
-	if (page == NULL || !request_query_int(request, "after", 0, INT64_MAX, 0, &after))
+	if (page == NULL || (strcmp(what, "categories") != 0 && catalog_known(request, variant)) ||
+		!request_query_int(request, "after", 0, INT64_MAX, 0, &after))
 		return;
 	snprintf(page->after_text, sizeof(page->after_text), "%" PRId64, after);
 	page->numbered = true;
@@ -125,7 +128,8 @@ one(Request *request, const char *what)
 	const char *id;
 
 	if (!box_read_allowed(request) ||
-		(id = box_number_argument(request, 0, "unknown-show")) == NULL)
+		(id = box_number_argument(request, 0, "unknown-show")) == NULL ||
+		catalog_known(request, box_sees_drafts(request) ? 'd' : 'p'))
 		return;
 	call = box_call(request, &one_statement, 200);
 	call->call.values[1] = what;

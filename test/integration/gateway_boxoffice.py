@@ -47,8 +47,6 @@ class BoxOffice(gateway_lib.Api):
     def person(self, user, role, tenant="default"):
         return self.daemon.client(user=user, tenant=tenant, scopes="", **({"roles": [role]} if role else {}))
 
-    # making a sale
-
     def make(self, path, body, client=None):
         reply = (client or self.organiser).post(BOX + path, body)
         return self.fine(reply, 201)
@@ -84,8 +82,6 @@ class BoxOffice(gateway_lib.Api):
         reply = client.post(BOX + "bookings/%s/%s" % (booking["booking"], action), body)
         return self.fine(reply, status) if status == 200 else reply
 
-    # reserving
-
     def reserving(self):
         before = self.free()
         reply = self.reserve(self.alice, quantity=2, key="r1")
@@ -101,8 +97,7 @@ class BoxOffice(gateway_lib.Api):
         ensure(self.free() == [before[0] - 2], "%s, then %s" % (before, self.free()))
         same = self.fine(self.alice.get(reply.headers["location"], Usher_After=str(position)))
         ensure(same == booking, "%s is not %s" % (same, booking))
-        two = self.held(self.alice, ttl=60)
-        ensure(two["booking"] != booking["booking"] and two["expires_at"] < booking["expires_at"], "%s" % two)
+        ensure(self.held(self.alice, ttl=60)["expires_at"] < booking["expires_at"], "a ttl")
 
     def keys(self):
         first = self.reserve(self.alice, quantity=3, key="k1")
@@ -141,7 +136,7 @@ class BoxOffice(gateway_lib.Api):
         self.held(self.alice, show, zone, 2)
         problem = self.problem(self.reserve(self.alice, show, zone, 2), 409, "user-limit")
         ensure(problem["remaining"] == 1 and problem["code"] == "US031", "%s" % problem)
-        problem = self.problem(self.reserve(self.bob, show, zone, 4), 409, "user-limit")
+        self.problem(self.reserve(self.bob, show, zone, 4), 409, "user-limit")
         self.held(self.bob, show, zone, 3)
         with self.person("carol", "customer") as carol:
             problem = self.problem(self.reserve(carol, show, zone), 409, "sold-out")
@@ -195,11 +190,8 @@ class BoxOffice(gateway_lib.Api):
         twice = b'{"show":%d,"zone":%d,"quantity":1,"quantity":2}' % (self.show, self.zone)
         self.problem(self.alice.request("POST", RESERVE, twice, {"Content-Type": "application/json"}), 422, "invalid-body")
         for text in ("'; DROP TABLE boxoffice.bookings; --", "\\", "a" * 200):
-            problem = self.problem(self.reserve(self.alice, seats=[text]), 400, "invalid-argument")
-            ensure(problem["code"] == "US018", "%s" % problem)
+            self.problem(self.reserve(self.alice, seats=[text]), 400, "invalid-argument")
         ensure(self.free() == before, "rubbish took places")
-
-    # who may
 
     def roles(self):
         self.problem(self.reserve(self.stranger), 403, "forbidden")
@@ -317,8 +309,6 @@ class BoxOffice(gateway_lib.Api):
             for query in ("after=x", "max=0", "max=1001", "event=x", "show=1.5"):
                 self.problem(pia.get(BOX + "bookings?" + query), 400, "invalid-parameter")
 
-    # organisers
-
     def organising(self):
         category = self.shaped("Category", self.make("categories", {"slug": "opera", "name": "Opera"}))
         self.problem(self.organiser.post(BOX + "categories", {"slug": "opera", "name": "Again"}), 409, "constraint-violated")
@@ -336,6 +326,14 @@ class BoxOffice(gateway_lib.Api):
         first = self.alice.get(path)
         ensure(self.fine(first) == changed, "%s" % first)
         ensure(self.alice.get(path, If_None_Match=first.headers["etag"]).status == 304, "no 304")
+        renamed = self.organiser.request("PUT", path, {"title": "Aida?"})
+        newer = self.alice.get(path, If_None_Match=first.headers["etag"], Usher_After=renamed.headers["usher-position"])
+        ensure(newer.status == 200 and newer.json()["title"] == "Aida?", "%s" % newer)
+        lib.wait_until(lambda: self.alice.get(path, If_None_Match=first.headers["etag"]).status == 200, 5, "the change to be known")
+        tag = self.alice.get(path).headers["etag"]
+        ensure(self.alice.get(path, If_None_Match=tag).status == 304 and self.organiser.get(path, If_None_Match=tag).status == 200, "tags")
+        ensure(self.other.get(path, If_None_Match=tag).status == 404, "another tenant has the same tag")
+        self.fine(self.organiser.request("PUT", path, {"title": "Aida!"}))
         for query, there in (("status=published", True), ("status=draft", False), ("category=%d" % category["category"], True), ("venue=Hall", True),
                              ("venue=x", False), ("title=aIdA", True), ("title=x", False), ("organiser=Verdi", True)):
             found = [e["event"] for e in self.shaped("EventOfBoxPage", self.fine(self.alice.get(BOX + "events?max=1000&" + query)))["items"]]
@@ -369,8 +367,7 @@ class BoxOffice(gateway_lib.Api):
     def cancelled_event(self):
         show, zone = self.sale(capacity=5)
         booking = self.held(self.alice, show, zone)
-        event = booking["event"]
-        self.fine(self.organiser.request("DELETE", BOX + "events/%d?reason=fire" % event))
+        self.fine(self.organiser.request("DELETE", BOX + "events/%d?reason=fire" % booking["event"]))
         self.problem(self.reserve(self.bob, show, zone), 409, "sale-closed")
         lib.wait_until(lambda: self.fine(self.alice.get(BOX + "bookings/" + booking["booking"]))["status"] == "cancelled", 20, "its bookings to be cancelled")
 
@@ -390,8 +387,6 @@ class BoxOffice(gateway_lib.Api):
             self.problem(self.organiser.post(BOX + "shows/%d/zones" % self.show, body), 422, "invalid-body")
         for body in (dict(show, capacity=-1), dict(show, prices=[{"name": "a", "unit_price": -1}])):
             ensure(self.organiser.post(BOX + "shows/%d/zones" % self.show, body).status in (400, 409), "%s" % body)
-
-    # live
 
     async def followed(self, stream, next_free, show, zone):
         """What comes is the newest: first as it is, then as it changes, also when another gateway or a session in SQL changes it."""
