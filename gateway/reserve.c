@@ -265,7 +265,10 @@ take_refusal(ReserveGroup *group, const PGresult *error)
 		group_ready(group);
 		return;
 	}
-	if (group->n == 1)
+	/* of one that was sent before nobody knows what became of it then */
+	if (group->n == 1 && group->elements[0]->lost)
+		end_as(group->elements[0], RESERVE_UNKNOWN);
+	else if (group->n == 1)
 		end_refused(group->elements[0], error);
 	else
 	{
