@@ -338,7 +338,8 @@ identified(void *context, IdentityOutcome outcome, Identity *identity, const cha
 			 !request_allowed(request, route->scope, (Slice){NULL, 0}))
 		return;
 	else if (route->body != NULL && route->by_object &&
-			 !identity_allows_some(identity, route->scope))
+			 !identity_allows_some(identity, route->scope) &&
+			 !(route->by_role && identity->nroles > 0))
 		request_allowed(request, route->scope, (Slice){NULL, 0});
 	else if (!body_acceptable(request))
 		return;

@@ -40,6 +40,7 @@ typedef struct Route
 	const char
 		*ticket; /* the kind of ticket that ?ticket= takes the place of Authorization; or NULL */
 	bool by_object; /* the handler asks, by request_allowed(), once it knows what it is about */
+	bool by_role; /* with by_object: a role of the one who asks may stand for the scope */
 	bool anonymous; /* without credentials, too */
 	const char *rate_class; /* "general" ... */
 	bool admin; /* on the separate listener only */

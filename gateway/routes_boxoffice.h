@@ -14,7 +14,7 @@
 #define BOX_AFTER {"after", "query", POSITION, "The id behind which to begin: the next of the page before.", false}
 #define BOX_ROUTE(METHOD, PATH, OPERATION, SUMMARY) \
 	.method = METHOD, .path = "/v1/boxoffice/" PATH, .operation = OPERATION, .summary = SUMMARY, .tag = "box office", \
-	.scope = "boxoffice", .by_object = true
+	.scope = "boxoffice", .by_object = true, .by_role = true
 #define BOX_BODY(SCHEMA) .body = SCHEMA, .body_types = JSON
 #define BOOKING {"booking", "path", BOX_UUID, "The booking's id.", true}
 #define BOX_PATH(NAME) {NAME, "path", BOX_ID, "Its id.", true}
