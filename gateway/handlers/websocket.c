@@ -200,8 +200,6 @@ socket_signal(Slice topic, Slice data)
 {
 	Text text = {0};
 
-static const Transport deflated_transport = {socket_choked, socket_frame_deflated,
-											 socket_send_frame, socket_caught_up, socket_gone};
 	text_reserve(&text, WEBSOCKET_HEAD_MAX);
 	text.len = WEBSOCKET_HEAD_MAX;
 	text_puts(&text, "{\"op\":\"signal\",\"topic\":");
