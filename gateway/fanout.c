@@ -167,6 +167,13 @@ fanout_writable(Client *client)
  * Clients and subscriptions
  */
 
+/* Without clients only the position is followed: content costs the database more than all else here. */
+static void
+listen_for_clients(void)
+{
+	fanout.tail.wants_events = fanout.tail.wants_content = fanout.clients != NULL;
+}
+
 void
 client_begin(Client *client)
 {
@@ -174,6 +181,7 @@ client_begin(Client *client)
 	if (client->next)
 		client->next->previous = client;
 	fanout.clients = client;
+	listen_for_clients();
 	client->lag.client = client;
 	client->tenant = tenant_use(client->identity->tenant);
 	client->current = true;
@@ -191,6 +199,7 @@ client_end(Client *client)
 		fanout.clients = client->next;
 	if (client->next)
 		client->next->previous = client->previous;
+	listen_for_clients();
 	turn_leave(client);
 	block_forget(&client->lag);
 	client_is_behind(client, false);
@@ -482,8 +491,7 @@ fanout_start(void)
 	class_start();
 	turn_start();
 	block_start(&block_calls);
-	fanout.tail = (TailListener){
-		.events = tail_events, .moved = tail_moved, .wants_events = true, .wants_content = true};
+	fanout.tail = (TailListener){.events = tail_events, .moved = tail_moved};
 	tail_listen(&fanout.tail);
 	ev_timer_init(&timer, sweep, RETRY_SECONDS, RETRY_SECONDS);
 	ev_timer_start(usherd_loop, &timer);

@@ -41,6 +41,7 @@ static struct
 	double failing_since; /* 0: the last call went well */
 	ev_timer again;
 	bool prepared; /* the timer */
+	bool with_content; /* the heads that are being read */
 	double retry_seconds;
 	char position_text[24], timeout_text[32], signals_text[24];
 	void (*on_signals)(int64_t last);
@@ -119,6 +120,13 @@ step_after(double seconds)
 	ev_timer_start(usherd_loop, &tail.again);
 }
 
+/* Not of what was asked for before it wanted the content. */
+static bool
+hears(const TailListener *l)
+{
+	return l->wants_events && (tail.with_content || !l->wants_content);
+}
+
 static void
 moved(int64_t position, bool jumped)
 {
@@ -127,7 +135,7 @@ moved(int64_t position, bool jumped)
 	for (TailListener *l = tail.first, *next; l; l = next)
 	{
 		next = l->next;
-		l->moved(l, position, jumped || !l->wants_events);
+		l->moved(l, position, jumped || !hears(l));
 	}
 }
 
@@ -230,7 +238,7 @@ heads_read(void *context, DbOutcome outcome, PGresult *result)
 	for (TailListener *l = tail.first, *following; l; l = following)
 	{
 		following = l->next;
-		if (l->wants_events && n > 0)
+		if (hears(l) && n > 0)
 			l->events(l, events, n);
 	}
 	moved(next, false);
@@ -272,7 +280,8 @@ step(void)
 	if (tail.known && tail.stable > tail.position && events_wanted())
 	{
 		snprintf(tail.timeout_text, sizeof(tail.timeout_text), "%d", PAGE_EVENTS);
-		submit(content_wanted() ? &content_statement : &heads_statement, tail.timeout_text,
+		tail.with_content = content_wanted();
+		submit(tail.with_content ? &content_statement : &heads_statement, tail.timeout_text,
 			   heads_read);
 		return;
 	}

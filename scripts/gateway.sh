@@ -132,6 +132,7 @@ gateway_sale() {
 	step "selling the places of a concert over HTTP"
 	{
 		gateway_token --tenant default --user organiser --role organiser --ttl 600
+		gateway_token --tenant default --user cash-desk --role box-office --ttl 600
 		for n in $(seq 16); do
 			gateway_token --tenant default --user "guest-$n" --role customer --ttl 600
 		done

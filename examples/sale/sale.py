@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """examples/sale/sale.py: a sale over HTTP: an event is made, and people ask for its places at the same time.
 
-Tokens come from standard input, one a line: the first is of an organiser, the others are of customers. Prints the show's id
+Tokens come from standard input, one a line: the first is of an organiser, the second of the box
+office, which says what was paid, the others are of customers. Prints the show's id
 first, so that one can watch (--page), then who got what.
 """
 import argparse
@@ -50,7 +51,7 @@ def open_sale(organiser):
     return show["show"], [zone["zone"] for zone in zones]
 
 
-def customer(person, show, zones, until, seen, lock):
+def customer(person, box_office, show, zones, until, seen, lock):
     """Asks for places, pays for most of them, and thinks again about some."""
     while time.monotonic() < until:
         body = {"show": show, "zone": random.choice(zones), "quantity": random.randint(1, 4)}
@@ -59,7 +60,7 @@ def customer(person, show, zones, until, seen, lock):
         taken = time.monotonic() - began
         what = "held" if status == 201 else reply["type"].rpartition("/")[2]
         if status == 201 and random.random() < 0.8:
-            person.ask("POST", "bookings/%s/confirm" % reply["booking"], {"payment_ref": str(uuid.uuid4())})
+            box_office.ask("POST", "bookings/%s/confirm" % reply["booking"], {"payment_ref": str(uuid.uuid4())})
         elif status == 201 and random.random() < 0.5:
             person.ask("POST", "bookings/%s/cancel" % reply["booking"], {"reason": "thought again"})
         with lock:
@@ -76,11 +77,12 @@ def main():
     parser.add_argument("--page", default="", help="address of the page of the live log, with its token")
     options = parser.parse_args()
     address = urllib.parse.urlsplit(options.url).netloc
-    organiser, *people = [Person(address, line.strip()) for line in sys.stdin if line.strip()]
-    show, zones = open_sale(organiser)
+    organiser, box_office, *people = [line.strip() for line in sys.stdin if line.strip()]
+    show, zones = open_sale(Person(address, organiser))
     print("the sale, live, in a browser: %s&show=%d" % (options.page, show) if options.page else "show %d" % show, flush=True)
     seen, lock, until = collections.defaultdict(list), threading.Lock(), time.monotonic() + options.seconds
-    threads = [threading.Thread(target=customer, args=(person, show, zones, until, seen, lock)) for person in people]
+    threads = [threading.Thread(target=customer, args=(Person(address, person), Person(address, box_office), show, zones, until, seen, lock))
+               for person in people]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -88,7 +90,7 @@ def main():
     for what, times in sorted(seen.items()):
         times.sort()
         print("%6d %-12s median %.1f ms" % (len(times), what, times[len(times) // 2] * 1000))
-    left = people[0].ask("GET", "shows/%d/availability" % show)[1]["zones"]
+    left = Person(address, organiser).ask("GET", "shows/%d/availability" % show)[1]["zones"]
     print("places left: " + ", ".join("%d of %d in the %s" % (zone["free"], zone["capacity"], zone["name"]) for zone in left))
 
 

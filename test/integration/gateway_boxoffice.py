@@ -56,12 +56,12 @@ class BoxOffice(gateway_lib.Api):
         ensure(not wrong, "%s: %s" % (schema, wrong))
         return value
 
-    def sale(self, capacity=100, numbered=None, publish=True, client=None, starts="2035-05-01T20:00:00", **event):
+    def sale(self, capacity=100, numbered=None, publish=True, client=None, starts="2035-05-01T20:00:00", price=2550, **event):
         """A show and its zone."""
         client = client or self.organiser
         made = self.make("events", dict({"title": "Concert", "currency": "EUR"}, **event), client)
         show = self.make("events/%d/shows" % made["event"], {"time_zone": "Europe/Berlin", "starts_local": starts}, client)
-        zone = {"name": "floor", "prices": [{"name": "adult", "unit_price": 2550, "tax_bp": 1900}]}
+        zone = {"name": "floor", "prices": [{"name": "adult", "unit_price": price, "tax_bp": 1900}]}
         zone.update({"numbered": True, "rows": numbered} if numbered else {"capacity": capacity})
         zone = self.make("shows/%d/zones" % show["show"], zone, client)
         if publish:
@@ -250,13 +250,16 @@ class BoxOffice(gateway_lib.Api):
 
     def states(self):
         booking = self.held(self.alice)
-        paid = self.change(self.alice, booking, "confirm", {"payment_ref": "p-1"})
+        self.problem(self.change(self.alice, booking, "confirm", {"payment_ref": "p-1"}, 403), 403, "forbidden")
+        paid = self.change(self.clerk, booking, "confirm", {"payment_ref": "p-1"})
         ensure(paid["status"] == "confirmed" and paid["payment_ref"] == "p-1" and self.shaped("Booking", paid), "%s" % paid)
-        ensure(self.change(self.alice, booking, "confirm", {"payment_ref": "p-1"}) == paid, "a repeat changes it")
-        self.problem(self.change(self.alice, booking, "confirm", {"payment_ref": "p-2"}, 409), 409, "wrong-state")
+        ensure(self.change(self.clerk, booking, "confirm", {"payment_ref": "p-1"}) == paid, "a repeat changes it")
+        self.problem(self.change(self.clerk, booking, "confirm", {"payment_ref": "p-2"}, 409), 409, "wrong-state")
         self.problem(self.change(self.alice, booking, "extend", {"seconds": 5}, 409), 409, "wrong-state")
         gone = self.change(self.alice, booking, "cancel", {"reason": "ill"})
         ensure(gone["status"] == "cancelled" and gone["refund_due"] == gone["total"] and gone["reason"] == "ill", "%s" % gone)
+        free = self.held(self.alice, *self.sale(price=0))
+        ensure(self.change(self.alice, free, "confirm", {"payment_ref": "nothing"})["status"] == "confirmed", "what costs nothing")
         booking = self.held(self.alice)
         longer = self.change(self.alice, booking, "extend", {"seconds": 300})
         ensure(longer["expires_at"] > booking["expires_at"], "%s" % longer)
@@ -268,7 +271,7 @@ class BoxOffice(gateway_lib.Api):
         for action, body in (("confirm", {}), ("confirm", {"payment_ref": 1}), ("extend", {}), ("extend", {"seconds": "1"}), ("cancel", {"items": "1"}),
                              ("cancel", {"items": ["1"]}), ("cancel", {"more": 1}), ("begin-payment", []), ("confirm", {"payment_ref": None})):
             self.problem(self.change(self.alice, booking, action, body, 422), 422, "invalid-body")
-        self.problem(self.change(self.alice, booking, "confirm", {"payment_ref": ""}, 400), 400, "invalid-argument")
+        self.problem(self.change(self.clerk, booking, "confirm", {"payment_ref": ""}, 400), 400, "invalid-argument")
         self.problem(self.change(self.alice, booking, "cancel", {"items": [9]}, 400), 400, "invalid-argument")
 
     def expiry(self):
@@ -277,7 +280,7 @@ class BoxOffice(gateway_lib.Api):
         lib.wait_until(lambda: self.free(show) == [5], 20, "the places to come back", pause=0.1)
         self.problem(self.change(self.alice, booking, "cancel", {}, 410), 410, "booking-expired")
         self.problem(self.change(self.alice, booking, "extend", {"seconds": 9}, 410), 410, "booking-expired")
-        ensure(self.change(self.alice, booking, "confirm", {"payment_ref": "late"})["status"] == "confirmed", "a payment was dropped")
+        ensure(self.change(self.clerk, booking, "confirm", {"payment_ref": "late"})["status"] == "confirmed", "a payment was dropped")
 
     def abuse(self):
         """Three reservations that were let expire within half an hour are enough."""

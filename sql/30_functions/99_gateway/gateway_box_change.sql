@@ -9,7 +9,12 @@ AS $$
 BEGIN
     PERFORM usher.gateway_become(tenant_name, user_id);
     CASE action
-        WHEN 'confirm' THEN PERFORM boxoffice.confirm(booking, body ->> 'payment_ref', owner);
+        WHEN 'confirm' THEN
+            IF EXISTS (SELECT FROM boxoffice.bookings AS b WHERE b.tenant_id = usher.gateway_tenant(tenant_name)
+                       AND b.booking_id = gateway_box_change.booking AND b.user_id = owner AND b.total > 0) THEN
+                RAISE EXCEPTION 'who paid is for the box office to say' USING ERRCODE = '42501';
+            END IF;
+            PERFORM boxoffice.confirm(booking, body ->> 'payment_ref', owner);
         WHEN 'begin-payment' THEN PERFORM boxoffice.begin_payment(booking, body ->> 'provider_ref', owner);
         WHEN 'extend' THEN PERFORM boxoffice.extend(booking, make_interval(secs => (body ->> 'seconds')::integer), owner);
         WHEN 'cancel' THEN PERFORM boxoffice.cancel(booking, body ->> 'reason',
@@ -19,4 +24,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION usher.gateway_box_change IS
-'boxoffice.confirm, begin_payment, extend or cancel of a booking, by the members of body; the booking as JSON. owner: whose it must be; null: anybody''s. Errors: theirs, US010 unknown_tenant. For usher_gateway.';
+'boxoffice.confirm, begin_payment, extend or cancel of a booking, by the members of body; the booking as JSON. owner: whose it must be; null: anybody''s. An owner confirms only what costs nothing. Errors: theirs, US010 unknown_tenant, 42501. For usher_gateway.';
