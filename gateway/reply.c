@@ -151,7 +151,7 @@ add_cors(Request *request, Text *out)
 	if (request->method == METHOD_OPTIONS)
 		text_puts(
 			out,
-			"Access-Control-Allow-Headers: Authorization, Causation-Id, Content-Type, Correlation-Id, "
+			"Access-Control-Allow-Headers: Admission-Token, Authorization, Causation-Id, Content-Type, Correlation-Id, "
 			"Expected-Version, Idempotency-Key, If-None-Match, Last-Event-ID, Request-Id, Usher-After, "
 			"traceparent, ce-dataschema, ce-id, ce-partitionkey, ce-source, ce-specversion, ce-subject, ce-time, "
 			"ce-type\r\n"

@@ -571,6 +571,7 @@ class BoxOffice(gateway_lib.Api):
             thread.join(60)
         self.daemon.wait_ready()
         ensure(len(set(outcomes.values())) == 40, "%d of 40 users have a booking" % len(set(outcomes.values())))
+        lib.wait_until(lambda: self.alice.get(BOX + "shows/%d/availability" % show).status == 200, 10, "the gateway to answer")
         lib.wait_until(lambda: self.free(show) == [460], 10, "460 free places, not %s" % self.free(show))
 
     def end(self):

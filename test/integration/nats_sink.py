@@ -517,8 +517,11 @@ def test_verify_trimmed():
     ensure_done(drive(*standard("--count", 3000)), done=3000)
     back = drive(*standard("--verify", "1:3000"))
     ensure_done(back, messages=100, oldest=2901)
-    nats.clear(retention="workqueue")
-    ensure_done(drive(*standard("--count", 100)), done=100)
+    for _ in range(3):      # the server may empty a stream that has just got the name of another one
+        nats.clear(retention="workqueue")
+        ensure_done(drive(*standard("--count", 100)), done=100)
+        if nats.length() == 100:
+            break
     back = drive(*standard("--verify", "1:100"))
     ensure(not back["ok"] and "read back" in back["error"], "a work queue: %s" % back)
     ensure(nats.length() == 100, "the work queue: %s" % nats.api("STREAM.INFO." + STREAM))
