@@ -206,8 +206,10 @@ take_error(DbConnection *connection, Call *call, PGresult *result)
 	if (*preparing || strcmp(sqlstate, "26000") == 0)
 		prepared_forget(connection, first ? call->call.statement : call->call.then);
 	*preparing = false;
-	if (first && call->result == NULL)
+	/* Behind the rows it is the commit's: they were never written. */
+	if (first && call->outcome == DB_DONE)
 	{
+		PQclear(call->result);
 		call->result = result;
 		call->outcome = DB_REFUSED;
 	}
