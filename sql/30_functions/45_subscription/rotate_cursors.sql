@@ -10,30 +10,12 @@ BEGIN
         -- of this one only while it is truncated; whoever still had written to it is waited for before.
         IF old_table = 0 THEN
             LOCK TABLE usher.subscription_cursors_a IN SHARE MODE;
-            INSERT INTO usher.subscription_cursors_b
-                SELECT n.subscription_id, n.number, array_agg(n.partition), array_agg(n.position)
-                FROM (SELECT DISTINCT ON (c.subscription_id, p.partition) c.subscription_id, c.number, p.partition, p.position
-                      FROM usher.subscription_cursors_a c
-                      CROSS JOIN LATERAL unnest(c.partitions, c.positions) AS p (partition, position)
-                      JOIN usher.subscriptions s USING (subscription_id)
-                      ORDER BY c.subscription_id, p.partition, c.number DESC) n
-                WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_b o
-                                  WHERE o.subscription_id = n.subscription_id AND o.number >= n.number AND n.partition = ANY (o.partitions))
-                GROUP BY n.subscription_id, n.number;
+            PERFORM usher.carry_cursors(old_table);
             LOCK TABLE usher.subscription_cursors_a IN ACCESS EXCLUSIVE MODE;
             TRUNCATE usher.subscription_cursors_a;
         ELSE
             LOCK TABLE usher.subscription_cursors_b IN SHARE MODE;
-            INSERT INTO usher.subscription_cursors_a
-                SELECT n.subscription_id, n.number, array_agg(n.partition), array_agg(n.position)
-                FROM (SELECT DISTINCT ON (c.subscription_id, p.partition) c.subscription_id, c.number, p.partition, p.position
-                      FROM usher.subscription_cursors_b c
-                      CROSS JOIN LATERAL unnest(c.partitions, c.positions) AS p (partition, position)
-                      JOIN usher.subscriptions s USING (subscription_id)
-                      ORDER BY c.subscription_id, p.partition, c.number DESC) n
-                WHERE NOT EXISTS (SELECT FROM usher.subscription_cursors_a o
-                                  WHERE o.subscription_id = n.subscription_id AND o.number >= n.number AND n.partition = ANY (o.partitions))
-                GROUP BY n.subscription_id, n.number;
+            PERFORM usher.carry_cursors(old_table);
             LOCK TABLE usher.subscription_cursors_b IN ACCESS EXCLUSIVE MODE;
             TRUNCATE usher.subscription_cursors_b;
         END IF;
