@@ -175,7 +175,8 @@ live_admit(LiveStream *stream, Identity *identity, const char **reason)
 	const Identity *old = stream->client->identity;
 
 	if (stream->known &&
-		(strcmp(old->tenant, identity->tenant) != 0 || strcmp(old->user, identity->user) != 0))
+		(strcmp(old->tenant, identity->tenant) != 0 || strcmp(old->user, identity->user) != 0 ||
+		 old->is_key != identity->is_key))
 	{
 		*reason = "the token is of somebody else";
 		return 4403;

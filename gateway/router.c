@@ -360,7 +360,8 @@ credential(Request *request, Identity **identity, const char **reason)
 	if (ticket.data == NULL)
 		return identity_of(header, &request->address, identity, reason, identified, request);
 	if (header.data == NULL)
-		return ticket_identity(ticket, request->route->ticket, reason, identified, request);
+		return ticket_identity(ticket, request->route->ticket, &request->address, reason,
+							   identified, request);
 	*reason = "there is a ticket, and an Authorization, too";
 	return IDENTITY_INVALID;
 }

@@ -13,6 +13,7 @@
 #include "control.h"
 #include "db.h"
 #include "lib/sha256.h"
+#include "limit.h"
 #include "usherd.h"
 
 static const char unknown[] = "the ticket is not known, was used, or has expired";
@@ -20,6 +21,7 @@ static const char unknown[] = "the ticket is not known, was used, or has expired
 typedef struct TicketUse
 {
 	unsigned char digest[SHA256_BYTES];
+	Address address; /* where it was shown, which it counts for when it is wrong */
 	identity_done done;
 	void *context;
 } TicketUse;
@@ -79,6 +81,8 @@ used(void *context, DbOutcome outcome, PGresult *result)
 		else if (identity_is_revoked(identity))
 			reason = "the credential was revoked";
 		answer = reason ? IDENTITY_INVALID : IDENTITY_OK;
+		if (reason)
+			limit_wrong_credential(&use->address, limit_clock());
 	}
 	if (answer != IDENTITY_OK)
 	{
@@ -90,9 +94,10 @@ used(void *context, DbOutcome outcome, PGresult *result)
 }
 
 IdentityOutcome
-ticket_identity(Slice ticket, const char *kind, const char **reason, identity_done done,
-				void *context)
+ticket_identity(Slice ticket, const char *kind, const Address *address, const char **reason,
+				identity_done done, void *context)
 {
+	LimitAnswer may;
 	DbCall call = {.statement = &use_statement, .tenant = "", .done = used};
 	TicketUse *use;
 
@@ -104,9 +109,12 @@ ticket_identity(Slice ticket, const char *kind, const char **reason, identity_do
 		*reason = unknown;
 		return IDENTITY_INVALID;
 	}
+	if (!limit_may_try_credential(address, limit_clock(), &may))
+		return IDENTITY_LIMITED;
 	use = calloc(1, sizeof(TicketUse));
 	if (use == NULL)
 		abort();
+	use->address = *address;
 	use->done = done;
 	use->context = context;
 	sha256(ticket.data, ticket.len, use->digest);

@@ -22,7 +22,7 @@
 /* A new one, with a zero byte behind it. */
 extern void ticket_make(char ticket[TICKET_BYTES + 1]);
 /* As identity_of(): whom it stands for; IDENTITY_OK comes by done() only. */
-extern IdentityOutcome ticket_identity(Slice ticket, const char *kind, const char **reason,
-									   identity_done done, void *context);
+extern IdentityOutcome ticket_identity(Slice ticket, const char *kind, const Address *address,
+									   const char **reason, identity_done done, void *context);
 
 #endif /* USHERD_TICKET_H */

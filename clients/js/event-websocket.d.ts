@@ -120,7 +120,8 @@ export interface Handlers {
   presence: (frame: PresenceFrame) => void;
   signal: (frame: SignalFrame) => void;
   token_expiring: (frame: { op: 'token_expiring'; token_expires: number }) => void;
-  error: (error: Error & { problem?: Problem; status?: number }) => void;
+  /** status: of an answer of HTTP; code: of WebSocket's close, or of the end of a stream. */
+  error: (error: Error & { problem?: Problem; status?: number; code?: number }) => void;
 }
 
 export class EventWebSocket {

@@ -15,7 +15,30 @@ const REMEMBERED = 10000; // positions for which handlers of on() have been call
 
 const WATCH_MS = 15000;
 
-const fatal = new Set([4400, 4403]); // a mistake of ours: trying again would not mend it
+// A mistake of ours: trying again would not mend it.
+const fatal = new Set([1003, 1007, 1009, 4400, 4403]);
+
+// What the server answers to one subscription; and what may be otherwise after some time. Other 4xx are for all, and for good.
+const refused = new Set([400, 403, 413, 414, 422, 431]);
+const passing = new Set([408, 425, 429]);
+
+/** The server ends a stream of server-sent events, with a close code of WebSocket's. */
+class End extends Error {
+  constructor(data) {
+    const { code, reason } = JSON.parse(data);
+    super(`the server has ended the stream: ${code} ${reason}`);
+    Object.assign(this, { code, reason });
+  }
+}
+
+/** What the server answers in the place of what was asked for. */
+class Answer extends Error {
+  constructor(text, response) {
+    super(`${text} ${response.status}`);
+    this.status = response.status;
+    this.delay = 1000 * (Number(response.headers?.get('Retry-After')) || 0); // milliseconds
+  }
+}
 
 export class Subscription {
   #client;
@@ -71,7 +94,7 @@ export class Topic {
 
 export class EventWebSocket {
   #socket = null;
-  #abort = null;
+  #streams = false; // are there those of server-sent events?
   #wanted = false;
   #failures = 0;
   #timer = null;
@@ -117,8 +140,7 @@ export class EventWebSocket {
   close() {
     this.#wanted = false;
     clearTimeout(this.#timer);
-    this.#abort?.abort();
-    this.#abort = null;
+    this.#endStreams();
     clearInterval(this.#watcher);
     const socket = this.#socket;
     this.#socket = null;
@@ -135,7 +157,7 @@ export class EventWebSocket {
   subscribe(types, options = {}) {
     const subscription = new Subscription(this, `s${++this.#ref}`, types, options);
     this.#subscriptions.set(subscription.id, subscription);
-    if (this.#state === 'open') this.#begin(subscription);
+    if (this.#state === 'open' || this.#streams) this.#begin(subscription);
     return subscription;
   }
 
@@ -231,12 +253,7 @@ export class EventWebSocket {
       token = await this.#token();
       if (token && this.options.tickets && !this.sse) ({ ticket } = await this.#ticket('websocket', token));
     } catch (error) {
-      // A token that stays the same will not do better the next time.
-      if (error.status === 401 && typeof this.options.token !== 'function') this.#stop(error);
-      else {
-        this.#emit('error', error);
-        this.#again();
-      }
+      this.#failed(error);
       return;
     }
     if (!this.#wanted) return;
@@ -250,7 +267,7 @@ export class EventWebSocket {
     url.protocol = url.protocol.replace('ws', 'http');
     const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
     const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ for: kind }), cache: 'no-store' });
-    if (!response.ok) throw Object.assign(new Error(`no ticket: the server answers ${response.status}`), { status: response.status });
+    if (!response.ok) throw new Answer('no ticket: the server answers', response);
     return response.json();
   }
 
@@ -300,15 +317,37 @@ export class EventWebSocket {
     if (!this.#wanted) return;
     // Never opened, again and again: something between us does not let WebSocket through.
     if (!this.#opened && this.#failures >= 2 && this.options.transport === 'auto' && code === 1006) this.sse = true;
-    if (fatal.has(code) || (code === 4401 && typeof this.options.token !== 'function')) {
-      this.#stop(new Error(`the server has closed the connection: ${code} ${reason}`));
-      return;
-    }
-    this.#again(code === 4503 ? Number(/\d+/.exec(reason)?.[0] ?? 0) : 0);
+    this.#ended(code, reason);
   }
 
+  // By a close code of the server's.
+  #ended(code, reason) {
+    if (fatal.has(code) || (code === 4401 && !this.#renewable()))
+      this.#stop(Object.assign(new Error(`the server has closed the connection: ${code} ${reason}`), { code }));
+    else this.#again(code === 4503 ? Number(/\d+/.exec(reason)?.[0] ?? 0) : 0);
+  }
+
+  // A token that stays the same will not do better the next time.
+  #renewable() {
+    return typeof this.options.token === 'function';
+  }
+
+  // By an answer without a stream, or by none. What may be otherwise later is tried again: also 401, with a newer token.
+  #failed(error) {
+    const { status, delay } = error instanceof Answer ? error : { status: 0, delay: 0 };
+    if (status >= 400 && status < 500 && !passing.has(status) && !(status === 401 && this.#renewable())) this.#stop(error);
+    else {
+      this.#emit('error', error);
+      this.#again(delay);
+    }
+  }
+
+  // For good: who waits for something is told that it does not come.
   #stop(error) {
     this.#wanted = false;
+    clearTimeout(this.#timer);
+    this.#endStreams();
+    for (const waiting of [...this.#subscriptions.values(), ...this.#topics.values()]) waiting._reject(error);
     this.#emit('error', error);
     this.#enter('closed');
   }
@@ -500,10 +539,21 @@ export class EventWebSocket {
    */
 
   #openSse(token) {
-    this.#abort = new AbortController();
+    this.#streams = true;
     this.sseToken = token;
-    this.#enter('open');
+    if (this.#subscriptions.size === 0) this.#enter('open'); // else when the first stream is there
     for (const subscription of this.#subscriptions.values()) this.#stream(subscription);
+  }
+
+  #streaming() {
+    this.#failures = 0;
+    this.#enter('open');
+  }
+
+  // One stream has ended: they are all made anew, since they have one token.
+  #endStreams() {
+    this.#streams = false;
+    for (const subscription of this.#subscriptions.values()) subscription.abort?.abort();
   }
 
   #sseUrl(subscription) {
@@ -538,14 +588,18 @@ export class EventWebSocket {
       };
       source.onmessage = take('message');
       for (const name of ['gone', 'caught_up']) source.addEventListener(name, take(name));
+      source.addEventListener('end', (message) => {
+        source.close();
+        reject(new End(message.data));
+      });
       source.onopen = () => {
-        this.#failures = 0;
+        this.#streaming();
         subscription._resolve(subscription);
       };
       source.onerror = () => {
         if (source.readyState !== 2) return; // it tries again by itself
         source.close();
-        reject(new Error('the server refuses the stream'));
+        this.#why(url).then(reject, reject);
       };
       signal.addEventListener('abort', () => {
         source.close();
@@ -554,9 +608,15 @@ export class EventWebSocket {
     });
   }
 
+  // It does not say with what it was answered.
+  async #why(url) {
+    const response = await fetch(url, { method: 'HEAD', cache: 'no-store' });
+    return response.ok ? new Error('the stream was refused') : new Answer('the server answers', response);
+  }
+
   async #stream(subscription) {
     const abort = new AbortController();
-    const signal = AbortSignal.any ? AbortSignal.any([abort.signal, this.#abort.signal]) : abort.signal;
+    const { signal } = abort;
     const url = this.#sseUrl(subscription);
     subscription.abort = abort;
     try {
@@ -567,22 +627,31 @@ export class EventWebSocket {
       const headers = { Accept: 'text/event-stream' };
       if (this.sseToken) headers.Authorization = `Bearer ${this.sseToken}`;
       const response = await fetch(url, { headers, signal, cache: 'no-store' });
-      if (!response.ok) throw Object.assign(new Error(`the server answers ${response.status}`), { status: response.status });
-      this.#failures = 0;
-      for await (const block of readBlocks(response.body)) this.#block(subscription, block);
-    } catch (error) {
-      if (signal.aborted) return;
-      this.#emit('error', error);
-      if (error.status === 403 || error.status === 400) {
-        this.#subscriptions.delete(subscription.id);
-        subscription._reject(error);
-        return;
+      if (!response.ok) throw new Answer('the server answers', response);
+      this.#streaming();
+      for await (const block of readBlocks(response.body)) {
+        if (block.event === 'end') throw new End(block.data);
+        this.#block(subscription, block);
       }
+      if (!signal.aborted) this.#streamEnded(subscription);
+    } catch (error) {
+      if (!signal.aborted) this.#streamEnded(subscription, error);
     }
-    if (this.#wanted && this.#subscriptions.has(subscription.id)) {
-      this.#abort.abort();
-      this.#again();
+  }
+
+  #streamEnded(subscription, error) {
+    if (error instanceof Answer && refused.has(error.status)) {
+      this.#subscriptions.delete(subscription.id);
+      subscription._reject(error);
+      this.#emit('error', error);
+      this.#enter('open'); // the others may be served
+      return;
     }
+    if (!this.#wanted) return;
+    this.#endStreams();
+    if (error instanceof End) this.#ended(error.code, error.reason);
+    else if (error) this.#failed(error);
+    else this.#again();
   }
 
   #block(subscription, block) {

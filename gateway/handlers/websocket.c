@@ -227,7 +227,6 @@ socket_free(Socket *socket)
 	if (socket->checking || socket->reading || socket->nsnapshots > 0 || !socket->freed)
 		return;
 	websocket_end(&socket->ws);
-	free(socket->token);
 	free(socket);
 }
 
@@ -386,6 +385,7 @@ begin(Request *request, const char *accept, bool subprotocol, bool deflate)
 	socket->connection = connection;
 	socket->since = socket->last_ping = socket->written = socket->budget_at = ev_now(usherd_loop);
 	socket->budget = MESSAGES_BURST;
+	socket->address = request->address;
 	socket->client.transport = deflate ? &deflated_transport : &transport;
 	socket->client.freed = socket_freed;
 	socket->client.identity = identity_keep(request->identity);

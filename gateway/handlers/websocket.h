@@ -26,8 +26,7 @@ typedef struct Socket
 	bool begun; /* client_begin() was called */
 	bool checking, freed;
 	bool reading; /* on_data() works with it */
-	char *token; /* that is being checked: "Bearer …" */
-	int64_t ref; /* of the auth that is being checked */
+	Address address; /* where it comes from, which its wrong tokens count for */
 	struct PendingSnapshot *snapshots; /* of subscriptions that are to begin behind them */
 	int nsnapshots;
 	Join *joins; /* topics whose members it hears of */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../limit.h"
 #include "../signals.h"
 #include "../usherd.h"
 #include "websocket.h"
@@ -89,6 +90,13 @@ socket_admit(Socket *socket, Identity *identity)
 	return true;
 }
 
+/* A wrong token is a request of its address, as over HTTP. */
+static bool
+wrong_allowed(const Socket *socket)
+{
+	return limit_take("general", "", "", false, &socket->address, limit_clock()).allowed;
+}
+
 static void
 checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char *reason)
 {
@@ -101,6 +109,8 @@ checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char 
 		identity_release(identity);
 	if (outcome == IDENTITY_UNAVAILABLE)
 		socket_close(socket, 4503, "1000 ms");
+	else if (outcome == IDENTITY_LIMITED || !wrong_allowed(socket))
+		socket_close(socket, 4429, "too many wrong credentials came from this address");
 	else
 		socket_close(socket, 4401, reason ? reason : "the token is not valid");
 }
@@ -127,6 +137,7 @@ message_auth(Socket *socket, JsonValue token)
 	IdentityOutcome outcome;
 	Identity *identity = NULL;
 	const char *reason = NULL;
+	char *header;
 	size_t len;
 
 	if (socket->checking || token.kind != JSON_STRING)
@@ -134,15 +145,15 @@ message_auth(Socket *socket, JsonValue token)
 		socket_close(socket, 4400, "auth needs a token, one at a time");
 		return;
 	}
-	free(socket->token);
-	socket->token = malloc(token.text.len + 8);
-	if (socket->token == NULL)
+	header = malloc(token.text.len + 8);
+	if (header == NULL)
 		abort();
-	memcpy(socket->token, "Bearer ", 7);
-	len = 7 + json_unescape(token, socket->token + 7);
+	memcpy(header, "Bearer ", 7);
+	len = 7 + json_unescape(token, header + 7);
 	socket->checking = true;
-	outcome = identity_of((Slice){socket->token, len}, NULL, &identity, &reason, checked_later,
+	outcome = identity_of((Slice){header, len}, &socket->address, &identity, &reason, checked_later,
 						  socket);
+	free(header); /* no token outlives its check */
 	if (outcome == IDENTITY_PENDING)
 		return;
 	socket->checking = false;
