@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../limit.h"
 #include "../signals.h"
 #include "../usherd.h"
 #include "websocket.h"
@@ -90,13 +89,6 @@ socket_admit(Socket *socket, Identity *identity)
 	return true;
 }
 
-/* A wrong token is a request of its address, as over HTTP. */
-static bool
-wrong_allowed(const Socket *socket)
-{
-	return limit_take("general", "", "", false, &socket->address, limit_clock()).allowed;
-}
-
 static void
 checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char *reason)
 {
@@ -109,7 +101,7 @@ checked(Socket *socket, IdentityOutcome outcome, Identity *identity, const char 
 		identity_release(identity);
 	if (outcome == IDENTITY_UNAVAILABLE)
 		socket_close(socket, 4503, "1000 ms");
-	else if (outcome == IDENTITY_LIMITED || !wrong_allowed(socket))
+	else if (outcome == IDENTITY_LIMITED)
 		socket_close(socket, 4429, "too many wrong credentials came from this address");
 	else
 		socket_close(socket, 4401, reason ? reason : "the token is not valid");
