@@ -19,17 +19,11 @@ struct Tenant
 	char name[];
 };
 
-typedef struct Table
-{
-	void **buckets;
-	size_t size, used;
-} Table;
-
 static struct
 {
 	SipKey key;
 	Tenant *tenants[1024];
-	Table wants, classes;
+	HashTable wants, classes;
 	uint64_t serial;
 	/* of the call of class_match() */
 	void (*found)(Class *class, uint64_t number);
@@ -100,53 +94,6 @@ tenant_is(const Tenant *tenant, const char *name)
 }
 
 /*
- * Tables
- */
-
-static Chained **
-bucket_of(Table *table, uint64_t hash)
-{
-	return (Chained **) &table->buckets[hash & (table->size - 1)];
-}
-
-static void
-table_add(Table *table, Chained *one)
-{
-	Chained **at;
-
-	if (++table->used > table->size)
-	{
-		Table old = *table;
-
-		table->size = old.size ? old.size * 2 : 64;
-		table->buckets = zalloc(table->size * sizeof(void *));
-		for (size_t i = 0; i < old.size; i++)
-			for (Chained *each = old.buckets[i], *next; each; each = next)
-			{
-				next = each->next;
-				at = bucket_of(table, each->hash);
-				each->next = *at;
-				*at = each;
-			}
-		free(old.buckets);
-	}
-	at = bucket_of(table, one->hash);
-	one->next = *at;
-	*at = one;
-}
-
-static void
-table_remove(Table *table, Chained *one)
-{
-	Chained **at = bucket_of(table, one->hash);
-
-	while (*at != one)
-		at = &(*at)->next;
-	*at = one->next;
-	table->used--;
-}
-
-/*
  * Wants
  */
 
@@ -180,21 +127,20 @@ want_use(Tenant *tenant, const EventFilter *filter)
 {
 	Slice key = key_of(tenant, filter);
 	uint64_t hash = siphash(all.key, key.data, key.len);
-	Want *want = all.wants.size > 0 ? (Want *) *bucket_of(&all.wants, hash) : NULL;
+	Want *want = (Want *) hash_first(&all.wants, hash);
 
-	while (want && !(want->chain.hash == hash && want->key_len == key.len &&
-					 memcmp(want->key, key.data, key.len) == 0))
-		want = (Want *) want->chain.next;
+	while (want && !(want->key_len == key.len && memcmp(want->key, key.data, key.len) == 0))
+		want = (Want *) hash_next(&want->hashed);
 	if (want == NULL)
 	{
 		want = zalloc(sizeof(Want) + key.len);
-		want->chain.hash = hash;
+		want->hashed.hash = hash;
 		want->serial = ++all.serial;
 		want->tenant = tenant;
 		want->key_len = key.len;
 		memcpy(want->key, key.data, key.len);
 		tenant->users++;
-		table_add(&all.wants, &want->chain);
+		hash_add(&all.wants, &want->hashed);
 		interest_begin(&want->interest, filter);
 		index_add(tenant->index, &want->interest);
 	}
@@ -207,7 +153,7 @@ want_leave(Want *want)
 {
 	if (--want->users > 0)
 		return;
-	table_remove(&all.wants, &want->chain);
+	hash_remove(&all.wants, &want->hashed);
 	index_remove(want->tenant->index, &want->interest);
 	interest_end(&want->interest);
 	tenant_leave(want->tenant);
@@ -281,19 +227,19 @@ class_use(const Transport *transport, Tenant *tenant, Want **wants, int n)
 		if (kept == 0 || wants[kept - 1] != wants[i])
 			wants[kept++] = wants[i];
 	hash = siphash(all.key, wants, sizeof(Want *) * (size_t) kept);
-	class = all.classes.size > 0 ? (Class *) *bucket_of(&all.classes, hash) : NULL;
-	while (class && !(class->chain.hash == hash && is_class(class, transport, wants, kept)))
-		class = (Class *) class->chain.next;
+	class = (Class *) hash_first(&all.classes, hash);
+	while (class && !is_class(class, transport, wants, kept))
+		class = (Class *) hash_next(&class->hashed);
 	if (class == NULL)
 	{
 		class = zalloc(sizeof(Class) + sizeof(struct ClassWant) * (size_t) kept);
-		class->chain.hash = hash;
+		class->hashed.hash = hash;
 		class->serial = ++all.serial;
 		class->transport = transport;
 		class->tenant = tenant;
 		class->nwants = kept;
 		tenant->users++;
-		table_add(&all.classes, &class->chain);
+		hash_add(&all.classes, &class->hashed);
 		for (int i = 0; i < kept; i++)
 			want_add_class(wants[i], class, i);
 	}
@@ -306,7 +252,7 @@ class_leave(Class *class)
 {
 	if (--class->users > 0)
 		return;
-	table_remove(&all.classes, &class->chain);
+	hash_remove(&all.classes, &class->hashed);
 	for (int i = 0; i < class->nwants; i++)
 		want_remove_class(class->wants[i].want, class->wants[i].place);
 	tenant_leave(class->tenant);
@@ -346,5 +292,5 @@ class_match(const char *tenant, const FilterEvent *event,
 int
 class_count(void)
 {
-	return (int) all.classes.used;
+	return (int) all.classes.count;
 }

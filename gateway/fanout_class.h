@@ -12,21 +12,15 @@
 #define USHERD_FANOUT_CLASS_H
 
 #include "fanout.h"
+#include "lib/hash_table.h"
 #include "lib/interest_index.h"
 
 typedef struct Tenant Tenant;
 typedef struct Class Class;
 
-/* In a table of fanout_class.c. */
-typedef struct Chained
-{
-	struct Chained *next;
-	uint64_t hash;
-} Chained;
-
 struct Want
 {
-	Chained chain; /* first */
+	Hashed hashed; /* first */
 	Interest interest;
 	uint64_t serial; /* no other ever had it */
 	Tenant *tenant;
@@ -39,7 +33,7 @@ struct Want
 
 struct Class
 {
-	Chained chain; /* first */
+	Hashed hashed; /* first */
 	uint64_t serial;
 	const Transport *transport;
 	Tenant *tenant;

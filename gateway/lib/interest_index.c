@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash_table.h"
 #include "interest_index.h"
 #include "pattern_trie.h"
 
@@ -55,8 +56,7 @@ typedef struct Stage
 
 typedef struct Posting
 {
-	struct Posting *next;
-	uint64_t hash;
+	Hashed hashed; /* first */
 	const Bucket *bucket;
 	const Path *path;
 	List list;
@@ -70,8 +70,7 @@ struct InterestIndex
 	PatternTrie *types; /* of Stage */
 	Stage all; /* those without types */
 	Path *paths;
-	Posting **postings;
-	size_t buckets, npostings;
+	HashTable postings;
 	uint64_t event;
 	int64_t asked;
 	/* of the call of index_match() */
@@ -98,8 +97,6 @@ index_make(SipKey key)
 
 	index->sip = key;
 	index->types = trie_make(key);
-	index->buckets = 16;
-	index->postings = zalloc(index->buckets * sizeof(Posting *));
 	return index;
 }
 
@@ -107,7 +104,7 @@ void
 index_free(InterestIndex *index)
 {
 	trie_free(index->types);
-	free(index->postings);
+	hash_free(&index->postings, NULL);
 	document_free(&index->document);
 	free(index);
 }
@@ -221,59 +218,32 @@ static Posting *
 posting_find(const InterestIndex *index, const Bucket *bucket, const Path *path, Slice key)
 {
 	uint64_t hash = posting_hash(index, bucket, path, key);
-	Posting *at = index->postings[hash & (index->buckets - 1)];
+	Posting *at = (Posting *) hash_first(&index->postings, hash);
 
-	while (at && !(at->hash == hash && at->bucket == bucket && at->path == path &&
-				   at->len == key.len && memcmp(at->key, key.data, key.len) == 0))
-		at = at->next;
+	while (at && !(at->bucket == bucket && at->path == path && at->len == key.len &&
+				   memcmp(at->key, key.data, key.len) == 0))
+		at = (Posting *) hash_next(&at->hashed);
 	return at;
-}
-
-static void
-postings_grow(InterestIndex *index)
-{
-	size_t buckets = index->buckets * 2;
-	Posting **table = zalloc(buckets * sizeof(Posting *));
-
-	for (size_t i = 0; i < index->buckets; i++)
-		for (Posting *at = index->postings[i], *next; at; at = next)
-		{
-			next = at->next;
-			at->next = table[at->hash & (buckets - 1)];
-			table[at->hash & (buckets - 1)] = at;
-		}
-	free(index->postings);
-	index->postings = table;
-	index->buckets = buckets;
 }
 
 static Posting *
 posting_add(InterestIndex *index, const Bucket *bucket, const Path *path, Slice key)
 {
-	Posting *posting = zalloc(sizeof(Posting) + key.len), **at;
+	Posting *posting = zalloc(sizeof(Posting) + key.len);
 
-	posting->hash = posting_hash(index, bucket, path, key);
+	posting->hashed.hash = posting_hash(index, bucket, path, key);
 	posting->bucket = bucket;
 	posting->path = path;
 	posting->len = key.len;
 	memcpy(posting->key, key.data, key.len);
-	if (++index->npostings > index->buckets)
-		postings_grow(index);
-	at = &index->postings[posting->hash & (index->buckets - 1)];
-	posting->next = *at;
-	*at = posting;
+	hash_add(&index->postings, &posting->hashed);
 	return posting;
 }
 
 static void
 posting_remove(InterestIndex *index, Posting *posting)
 {
-	Posting **at = &index->postings[posting->hash & (index->buckets - 1)];
-
-	while (*at != posting)
-		at = &(*at)->next;
-	*at = posting->next;
-	index->npostings--;
+	hash_remove(&index->postings, &posting->hashed);
 	free(posting);
 }
 

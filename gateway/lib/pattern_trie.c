@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash_table.h"
 #include "lib/glob.h"
 #include "pattern_trie.h"
 
@@ -23,9 +24,9 @@ typedef enum NodeKind
 typedef struct Node Node;
 struct Node
 {
-	Node *parent, *next; /* next: in the table */
+	Hashed hashed; /* first */
+	Node *parent;
 	NodeKind kind;
-	uint32_t hash;
 	size_t prefix; /* bytes that are hashed: all, or those in front of the first asterisk */
 	int children;
 	Node *one, *any;
@@ -51,8 +52,7 @@ struct PatternTrie
 {
 	SipKey key;
 	Node *root;
-	Node **table;
-	size_t buckets, nodes;
+	HashTable nodes;
 	uint64_t step;
 	NodeSet now, then;
 };
@@ -67,14 +67,14 @@ zalloc(size_t size)
 	return memory;
 }
 
-static uint32_t
+static uint64_t
 hash_of(const PatternTrie *trie, const Node *parent, NodeKind kind, const char *text, size_t len)
 {
 	SipKey key = trie->key;
 
 	key.k0 ^= (uint64_t) (uintptr_t) parent;
 	key.k1 ^= kind == NODE_GLOB;
-	return (uint32_t) siphash(key, text, len);
+	return siphash(key, text, len);
 }
 
 PatternTrie *
@@ -84,14 +84,14 @@ trie_make(SipKey key)
 
 	trie->key = key;
 	trie->root = zalloc(sizeof(Node));
-	trie->buckets = 16;
-	trie->table = zalloc(trie->buckets * sizeof(Node *));
 	return trie;
 }
 
 static void
-free_node(Node *node)
+free_node(Hashed *hashed)
 {
+	Node *node = (Node *) hashed;
+
 	free(node->prefixes);
 	free(node);
 }
@@ -100,14 +100,8 @@ free_node(Node *node)
 void
 trie_free(PatternTrie *trie)
 {
-	for (size_t i = 0; i < trie->buckets; i++)
-		for (Node *node = trie->table[i], *next; node; node = next)
-		{
-			next = node->next;
-			free_node(node);
-		}
-	free_node(trie->root);
-	free(trie->table);
+	hash_free(&trie->nodes, free_node);
+	free_node(&trie->root->hashed);
 	free(trie->now.nodes);
 	free(trie->then.nodes);
 	free(trie);
@@ -116,25 +110,7 @@ trie_free(PatternTrie *trie)
 bool
 trie_is_empty(const PatternTrie *trie)
 {
-	return trie->nodes == 0;
-}
-
-static void
-grow(PatternTrie *trie)
-{
-	size_t buckets = trie->buckets * 2;
-	Node **table = zalloc(buckets * sizeof(Node *));
-
-	for (size_t i = 0; i < trie->buckets; i++)
-		for (Node *node = trie->table[i], *next; node; node = next)
-		{
-			next = node->next;
-			node->next = table[node->hash & (buckets - 1)];
-			table[node->hash & (buckets - 1)] = node;
-		}
-	free(trie->table);
-	trie->table = table;
-	trie->buckets = buckets;
+	return trie->nodes.count == 0;
 }
 
 /*
@@ -178,21 +154,49 @@ kind_of(Slice segment, size_t *prefix)
 	return segment.len == 2 && *prefix == 0 && segment.data[1] == '*' ? NODE_ANY : NODE_GLOB;
 }
 
+/* The first that is such a child, of this one and those of its hash behind it. */
+static Node *
+such_child(Hashed *hashed, const Node *parent, NodeKind kind)
+{
+	while (hashed && !(((Node *) hashed)->parent == parent && ((Node *) hashed)->kind == kind))
+		hashed = hash_next(hashed);
+	return (Node *) hashed;
+}
+
+/* Children whose text begins so: candidates, since only the hash was compared. */
+static Node *
+first_child(const PatternTrie *trie, const Node *parent, NodeKind kind, const char *text,
+			size_t len)
+{
+	return such_child(hash_first(&trie->nodes, hash_of(trie, parent, kind, text, len)), parent,
+					  kind);
+}
+
+static Node *
+next_child(const Node *node)
+{
+	return such_child(hash_next(&node->hashed), node->parent, node->kind);
+}
+
+static bool
+is_text(const Node *node, Slice text)
+{
+	return node->len == text.len && memcmp(node->text, text.data, text.len) == 0;
+}
+
 static Node *
 find_child(const PatternTrie *trie, Node *parent, Slice segment)
 {
 	size_t prefix;
 	NodeKind kind = kind_of(segment, &prefix);
-	uint32_t hash;
+	Node *node;
 
 	if (kind == NODE_ONE || kind == NODE_ANY)
 		return kind == NODE_ONE ? parent->one : parent->any;
-	hash = hash_of(trie, parent, kind, segment.data, prefix);
-	for (Node *node = trie->table[hash & (trie->buckets - 1)]; node; node = node->next)
-		if (node->hash == hash && node->parent == parent && node->kind == kind &&
-			node->len == segment.len && memcmp(node->text, segment.data, segment.len) == 0)
-			return node;
-	return NULL;
+	node = first_child(trie, parent, kind, segment.data, prefix);
+	while (node && !is_text(node, segment))
+		node = next_child(node);
+	return node;
 }
 
 static void
@@ -220,13 +224,12 @@ static Node *
 add_child(PatternTrie *trie, Node *parent, Slice segment)
 {
 	Node *node = zalloc(sizeof(Node) + segment.len + 1);
-	Node **bucket;
 
 	node->kind = kind_of(segment, &node->prefix);
 	node->parent = parent;
 	node->len = segment.len;
 	memcpy(node->text, segment.data, segment.len);
-	node->hash = hash_of(trie, parent, node->kind, node->text, node->prefix);
+	node->hashed.hash = hash_of(trie, parent, node->kind, node->text, node->prefix);
 	parent->children++;
 	if (node->kind == NODE_ONE)
 		parent->one = node;
@@ -234,11 +237,7 @@ add_child(PatternTrie *trie, Node *parent, Slice segment)
 		parent->any = node;
 	else if (node->kind == NODE_GLOB)
 		count_prefix(parent, node->prefix, 1);
-	if (++trie->nodes > trie->buckets)
-		grow(trie);
-	bucket = &trie->table[node->hash & (trie->buckets - 1)];
-	node->next = *bucket;
-	*bucket = node;
+	hash_add(&trie->nodes, &node->hashed);
 	return node;
 }
 
@@ -262,13 +261,9 @@ trie_place(PatternTrie *trie, Slice pattern)
 static void
 remove_node(PatternTrie *trie, Node *node)
 {
-	Node **at = &trie->table[node->hash & (trie->buckets - 1)];
 	Node *parent = node->parent;
 
-	while (*at != node)
-		at = &(*at)->next;
-	*at = node->next;
-	trie->nodes--;
+	hash_remove(&trie->nodes, &node->hashed);
 	parent->children--;
 	if (node->kind == NODE_ONE)
 		parent->one = NULL;
@@ -276,7 +271,7 @@ remove_node(PatternTrie *trie, Node *node)
 		parent->any = NULL;
 	else if (node->kind == NODE_GLOB)
 		count_prefix(parent, node->prefix, -1);
-	free_node(node);
+	free_node(&node->hashed);
 }
 
 void
@@ -326,11 +321,9 @@ reach(PatternTrie *trie, NodeSet *set, Node *node)
 static void
 follow(PatternTrie *trie, const Node *from, Slice segment)
 {
-	uint32_t hash = hash_of(trie, from, NODE_EXACT, segment.data, segment.len);
-
-	for (Node *node = trie->table[hash & (trie->buckets - 1)]; node; node = node->next)
-		if (node->hash == hash && node->parent == from && node->kind == NODE_EXACT &&
-			node->len == segment.len && memcmp(node->text, segment.data, segment.len) == 0)
+	for (Node *node = first_child(trie, from, NODE_EXACT, segment.data, segment.len); node;
+		 node = next_child(node))
+		if (is_text(node, segment))
 			reach(trie, &trie->then, node);
 	reach(trie, &trie->then, from->one);
 	for (int i = 0; i < from->nprefixes; i++)
@@ -339,10 +332,9 @@ follow(PatternTrie *trie, const Node *from, Slice segment)
 
 		if (len > segment.len)
 			continue;
-		hash = hash_of(trie, from, NODE_GLOB, segment.data, len);
-		for (Node *node = trie->table[hash & (trie->buckets - 1)]; node; node = node->next)
-			if (node->hash == hash && node->parent == from && node->kind == NODE_GLOB &&
-				node->prefix == len &&
+		for (Node *node = first_child(trie, from, NODE_GLOB, segment.data, len); node;
+			 node = next_child(node))
+			if (node->prefix == len &&
 				usher_glob_match(node->text, node->len, segment.data, segment.len))
 				reach(trie, &trie->then, node);
 	}
@@ -353,7 +345,7 @@ trie_match(PatternTrie *trie, Slice name, TrieFound found, void *context)
 {
 	Slice rest = name.data ? name : (Slice){"", 0}, segment;
 
-	if (trie->nodes == 0)
+	if (trie_is_empty(trie))
 		return;
 	trie->now.n = 0;
 	trie->step++;

@@ -14,15 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS_MIN 64
-
 struct TurnTenant
 {
-	TurnTenant *chain; /* of its bucket */
+	Hashed hashed; /* first */
 	TurnTenant *next, *previous; /* of the ring */
 	Turn *first, *last;
 	size_t count;
-	uint64_t hash;
 	char name[];
 };
 
@@ -48,31 +45,13 @@ name_hash(const char *name)
 	return hash;
 }
 
-static void
-grow(Turns *turns)
-{
-	size_t n = turns->nbuckets > 0 ? turns->nbuckets * 2 : BUCKETS_MIN;
-	TurnTenant **buckets = allocated(calloc(n, sizeof(*buckets)));
-
-	for (size_t i = 0; i < turns->nbuckets; i++)
-		for (TurnTenant *tenant = turns->buckets[i], *next; tenant != NULL; tenant = next)
-		{
-			next = tenant->chain;
-			tenant->chain = buckets[tenant->hash % n];
-			buckets[tenant->hash % n] = tenant;
-		}
-	free(turns->buckets);
-	turns->buckets = buckets;
-	turns->nbuckets = n;
-}
-
 static TurnTenant *
 tenant_find(const Turns *turns, const char *name, uint64_t hash)
 {
-	TurnTenant *tenant = turns->nbuckets > 0 ? turns->buckets[hash % turns->nbuckets] : NULL;
+	TurnTenant *tenant = (TurnTenant *) hash_first(&turns->tenants, hash);
 
-	while (tenant != NULL && (tenant->hash != hash || strcmp(tenant->name, name) != 0))
-		tenant = tenant->chain;
+	while (tenant != NULL && strcmp(tenant->name, name) != 0)
+		tenant = (TurnTenant *) hash_next(&tenant->hashed);
 	return tenant;
 }
 
@@ -83,12 +62,9 @@ tenant_new(Turns *turns, const char *name, uint64_t hash)
 	size_t size = strlen(name) + 1;
 	TurnTenant *tenant = allocated(calloc(1, sizeof(*tenant) + size));
 
-	if (turns->ntenants >= turns->nbuckets)
-		grow(turns);
 	memcpy(tenant->name, name, size);
-	tenant->hash = hash;
-	tenant->chain = turns->buckets[hash % turns->nbuckets];
-	turns->buckets[hash % turns->nbuckets] = tenant;
+	tenant->hashed.hash = hash;
+	hash_add(&turns->tenants, &tenant->hashed);
 	turns->ntenants++;
 	if (turns->turn == NULL)
 		turns->turn = tenant->next = tenant->previous = tenant;
@@ -104,11 +80,7 @@ tenant_new(Turns *turns, const char *name, uint64_t hash)
 static void
 tenant_free(Turns *turns, TurnTenant *tenant)
 {
-	TurnTenant **at = &turns->buckets[tenant->hash % turns->nbuckets];
-
-	while (*at != tenant)
-		at = &(*at)->chain;
-	*at = tenant->chain;
+	hash_remove(&turns->tenants, &tenant->hashed);
 	turns->ntenants--;
 	if (tenant->next == tenant)
 		turns->turn = NULL;
@@ -225,6 +197,6 @@ turns_put_back(Turns *turns, Turn *turn, const char *tenant_name)
 void
 turns_free(Turns *turns)
 {
-	free(turns->buckets);
+	hash_free(&turns->tenants, NULL);
 	*turns = (Turns){.max = turns->max};
 }

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "hash_table.h"
+
 typedef struct TurnTenant TurnTenant;
 
 typedef struct Turn
@@ -30,8 +32,8 @@ typedef struct Turns
 	Turn *oldest, *youngest;
 	TurnTenant *turn; /* whose turn it is: a ring */
 	TurnTenant *hog; /* the one who holds more than half, if any */
-	TurnTenant **buckets; /* by name */
-	size_t nbuckets, ntenants;
+	HashTable tenants; /* by name */
+	size_t ntenants;
 } Turns;
 
 /*

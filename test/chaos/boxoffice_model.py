@@ -76,7 +76,7 @@ class Session(threading.Thread):
         begin = time.time()
         try:
             self.cursor.execute(sql, arguments)
-            return self.cursor.fetchall() if self.cursor.description else [], None, begin, time.time()
+            return lib.fetched(self.cursor), None, begin, time.time()
         except psycopg2.Error as error:
             ensure(error.pgcode and error.pgcode.startswith("US0"), "%s: %s" % (error.pgcode, error))
             return [], error, begin, time.time()

@@ -74,6 +74,11 @@ def wait_until(condition, seconds, what, pause=0.02):
         time.sleep(pause)
 
 
+def fetched(cursor):
+    """The rows of the last statement, none when it has no rows. Those of SELECT FROM … have no columns, and are rows nevertheless."""
+    return cursor.fetchall() if cursor.description is not None else []
+
+
 def process_state(pid):
     """As the kernel calls it: R runs, S sleeps, T is stopped."""
     with open("/proc/%d/stat" % pid) as stat:
@@ -321,7 +326,7 @@ class Cluster:
         with contextlib.closing(self.connect(database)) as connection:
             cursor = connection.cursor()
             cursor.execute(sql, arguments)
-            return cursor.fetchall() if cursor.description else []
+            return fetched(cursor)
 
     def value(self, sql, arguments=None, database="postgres"):
         return self.rows(sql, arguments, database)[0][0]

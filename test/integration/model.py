@@ -155,7 +155,7 @@ class Session:
         text = self.cursor.mogrify(statement, arguments).decode()
         self.history.append(text if len(text) < 300 else text[:300] + " ...")
         self.cursor.execute(text)
-        return self.cursor.fetchall() if self.cursor.description else None
+        return self.cursor.fetchall() if self.cursor.description is not None else None
 
     def check(self, what, actual, expected):
         if actual != expected:

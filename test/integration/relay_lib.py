@@ -46,7 +46,7 @@ class Log:
             self.connection = self.cluster.connect(self.database)
         with contextlib.closing(self.connection.cursor()) as cursor:
             cursor.execute(sql, arguments or None)
-            return cursor.fetchall() if cursor.description else []
+            return lib.fetched(cursor)
 
     run = rows
 
