@@ -8,6 +8,7 @@
 #include "boxoffice.h"
 #include "handlers.h"
 #include "lists.h"
+#include "once.h"
 
 static const DbStatement bookings_statement = {
 	.name = "box_bookings",
@@ -21,17 +22,34 @@ static const DbStatement booking_statement = {
 	.nparams = 3,
 };
 
-static const DbStatement change_statement = {
-	.name = "box_change",
-	.sql = "SELECT usher.gateway_box_change($1, $2, $3, $4, $5, $6)",
-	.nparams = 6,
+#define CHANGE "SELECT usher.gateway_box_change($1, $2, $3, $4, $5, $6)"
+
+static const DbStatement change_statements[2] = {
+	{.name = "box_change", .sql = ONCE_PLAIN(CHANGE), .nparams = 6},
+	{.name = "box_change_once", .sql = ONCE_KEYED(CHANGE, "$7", "$8"), .nparams = 8},
 };
 
-static const BoxMember confirm_members[] = {{"payment_ref", BOX_STRING, true, NULL}, {0}};
-static const BoxMember begin_members[] = {{"provider_ref", BOX_STRING, true, NULL}, {0}};
-static const BoxMember extend_members[] = {{"seconds", BOX_INT, true, NULL}, {0}};
+static const BoxMember confirm_members[] = {{"payment_ref", BOX_STRING, BOX_MUST, NULL}, {0}};
+static const BoxMember begin_members[] = {{"provider_ref", BOX_STRING, BOX_MUST, NULL}, {0}};
+static const BoxMember extend_members[] = {{"seconds", BOX_INT, BOX_MUST, NULL}, {0}};
 static const BoxMember cancel_members[] = {
-	{"reason", BOX_STRING, false, NULL}, {"items", BOX_INTS, false, NULL}, {0}};
+	{"reason", BOX_STRING, BOX_MAY, NULL}, {"items", BOX_INTS, BOX_MAY, NULL}, {0}};
+static const BoxMember refunded_members[] = {{"succeeded", BOX_BOOL, BOX_MUST, NULL}, {0}};
+static const BoxMember no_members[] = {{0}};
+
+/* By its owner, or the box office. */
+static const BoxWork customer_works[] = {
+	{.operation = "confirmBooking", .work = "confirm", .members = confirm_members},
+	{.operation = "beginPayment", .work = "begin-payment", .members = begin_members},
+	{.operation = "extendBooking", .work = "extend", .members = extend_members},
+	{.operation = "cancelBooking", .work = "cancel", .members = cancel_members},
+	{0}};
+
+/* By the box office alone. */
+static const BoxWork office_works[] = {
+	{.operation = "beginRefund", .work = "begin-refund", .members = no_members},
+	{.operation = "finishRefund", .work = "finish-refund", .members = refunded_members},
+	{0}};
 
 /* Whose booking it must be; NULL: anybody's, for the box office. */
 static const char *
@@ -68,8 +86,9 @@ query_number(Request *request, const char *name, const char **text)
 	return request_query_int(request, name, INT64_MIN, INT64_MAX, 0, &number);
 }
 
+/* everybody: whoever's they are, for who may see them. */
 static void
-list_bookings(Request *request, const char *status)
+list_bookings(Request *request, const char *status, bool everybody)
 {
 	List *list;
 	Slice after = request_query(request, "after"), id;
@@ -87,7 +106,7 @@ list_bookings(Request *request, const char *status)
 	if (list == NULL)
 		return;
 	list->call.values[0] = request->identity->tenant;
-	list->call.values[1] = user;
+	list->call.values[1] = everybody ? NULL : user;
 	list->call.values[2] = status;
 	list->call.values[3] = parameter_text(request, after);
 	list->call.values[4] = list->max_text;
@@ -100,14 +119,22 @@ list_bookings(Request *request, const char *status)
 void
 handle_bookings(Request *request)
 {
-	list_bookings(request, parameter_text(request, request_query(request, "status")));
+	list_bookings(request, parameter_text(request, request_query(request, "status")), false);
 }
 
 /* GET /v1/boxoffice/bookings/pending */
 void
 handle_pending(Request *request)
 {
-	list_bookings(request, "pending");
+	list_bookings(request, "pending", false);
+}
+
+/* GET /v1/boxoffice/bookings/refunds: of everybody */
+void
+handle_refunds(Request *request)
+{
+	if (box_allowed(request, "box-office"))
+		list_bookings(request, "refund-due", request_query(request, "user").data == NULL);
 }
 
 /* GET /v1/boxoffice/bookings/{booking} */
@@ -126,44 +153,35 @@ handle_booking(Request *request)
 }
 
 static void
-change(Request *request, const char *action, const BoxMember *members)
+change(Request *request, const BoxWork *work)
 {
 	BoxCall *call;
-	const char *id, *body;
+	const char *id = box_uuid_argument(request, 0);
+	const char *body = id ? box_body(request, work->members) : NULL;
 
-	if (!box_customer_allowed(request) || (id = box_uuid_argument(request, 0)) == NULL ||
-		(body = box_body(request, members)) == NULL)
+	if (body == NULL)
 		return;
-	call = box_call(request, &change_statement, 200);
+	call = box_call(request, NULL, 200);
 	call->call.values[1] = request->identity->user;
 	call->call.values[2] = owner(request);
 	call->call.values[3] = id;
-	call->call.values[4] = action;
+	call->call.values[4] = work->work;
 	call->call.values[5] = body;
-	box_write(call);
+	box_write(call, change_statements);
 }
 
-/* POST /v1/boxoffice/bookings/{booking}/confirm ... */
+/* POST /v1/boxoffice/bookings/{booking}/confirm, begin-payment, extend, cancel */
 void
-handle_confirm(Request *request)
+handle_change_booking(Request *request)
 {
-	change(request, "confirm", confirm_members);
+	if (box_customer_allowed(request))
+		change(request, box_work(request, customer_works));
 }
 
+/* POST /v1/boxoffice/bookings/{booking}/begin-refund, finish-refund */
 void
-handle_begin_payment(Request *request)
+handle_refund(Request *request)
 {
-	change(request, "begin-payment", begin_members);
-}
-
-void
-handle_extend_booking(Request *request)
-{
-	change(request, "extend", extend_members);
-}
-
-void
-handle_cancel(Request *request)
-{
-	change(request, "cancel", cancel_members);
+	if (box_allowed(request, "box-office"))
+		change(request, box_work(request, office_works));
 }

@@ -5,7 +5,7 @@
  *	  boxoffice.c       reserving
  *	  boxoffice_body.c  bodies, and calls whose result is the reply
  *	  bookings.c        bookings of a customer
- *	  organiser.c       events, shows, zones, categories
+ *	  organiser.c       events, shows, zones, prices, seats, categories
  */
 #ifndef USHERD_HANDLERS_BOXOFFICE_H
 #define USHERD_HANDLERS_BOXOFFICE_H
@@ -47,9 +47,27 @@ typedef struct BoxMember
 		BOX_INTS, /* a list of whole numbers */
 		BOX_OBJECTS, /* a list of objects */
 	} kind;
-	bool required;
+	enum
+	{
+		BOX_MAY, /* be absent, or null */
+		BOX_VALUE, /* be absent, and not null */
+		BOX_MUST, /* be there */
+	} need;
 	const struct BoxMember *of; /* of those objects */
 } BoxMember;
+
+/* What an operation of the table of routes does: a line of its handlers' tables. */
+typedef struct BoxWork
+{
+	const char *operation; /* of the route */
+	const char *work; /* what the database calls it */
+	const BoxMember *members; /* of its body; NULL: it has none */
+	const char *location; /* of what it makes, in front of the id; or NULL */
+	const char *id; /* the id's member in the reply */
+} BoxWork;
+
+/* The request's line; the last one has no operation. */
+extern const BoxWork *box_work(const Request *request, const BoxWork *works);
 
 /* The body, checked, as a parameter of a statement; NULL: it was replied. */
 extern const char *box_body(Request *request, const BoxMember *members);
@@ -66,11 +84,13 @@ typedef struct BoxCall
 	const char *location; /* of what was made: the path in front of the id ... */
 	const char *id; /* ... which is this member of the reply; or NULL */
 	DbCall call;
+	bool writes; /* the result is a row (fresh, body) */
 	int64_t position; /* of what it wrote; -1: nothing */
 } BoxCall;
 
 extern BoxCall *box_call(Request *request, const DbStatement *statement, int status);
 extern void box_read(BoxCall *call); /* once the log has come as far as Usher-After says */
-extern void box_write(BoxCall *call);
+/* The plain statement, and the one with an Idempotency-Key (once.h): $1 is the tenant, $2 the user. */
+extern void box_write(BoxCall *call, const DbStatement statements[2]);
 
 #endif /* USHERD_HANDLERS_BOXOFFICE_H */

@@ -12,8 +12,10 @@
 #include "../lib/json_check.h"
 #include "../lib/pgbinary.h"
 #include "../parked.h"
+#include "../router.h"
 #include "boxoffice.h"
 #include "handlers.h"
+#include "once.h"
 
 static const DbStatement range_statement = {
 	.name = "box_range",
@@ -86,12 +88,13 @@ is_object(JsonValue value, const BoxMember *members, char *why, size_t size)
 	for (int i = 0; i < n; i++)
 	{
 		why[0] = '\0';
-		if ((values[i].kind <= JSON_NULL && !members[i].required) ||
+		if ((values[i].kind == JSON_NONE && members[i].need != BOX_MUST) ||
+			(values[i].kind == JSON_NULL && members[i].need == BOX_MAY) ||
 			(values[i].kind > JSON_NULL && is_kind(values[i], &members[i], why, size)))
 			continue;
 		if (why[0] == '\0')
 			snprintf(why, size, "%s is %s%s", names[i], kinds[members[i].kind],
-					 members[i].required ? ", and must be there" : "");
+					 members[i].need == BOX_MUST ? ", and must be there" : "");
 		return false;
 	}
 	return true;
@@ -137,6 +140,14 @@ box_uuid_argument(Request *request, int n)
 
 /* ---- calls ---- */
 
+const BoxWork *
+box_work(const Request *request, const BoxWork *works)
+{
+	while (works->operation != NULL && strcmp(works->operation, request->route->operation) != 0)
+		works++;
+	return works;
+}
+
 static void
 take_range(void *context, PGresult *result)
 {
@@ -177,9 +188,10 @@ done(void *context, DbOutcome outcome, PGresult *result)
 	Request *request = call->request;
 	char position[24];
 	const char *body;
+	int column = call->writes ? 1 : 0;
 	size_t len;
 
-	if (outcome == DB_LOST && call->call.then != NULL)
+	if (outcome == DB_LOST && call->writes)
 	{
 		reply_unavailable(request, "outcome-unknown",
 						  "the connection to the database ended before the commit was confirmed");
@@ -187,13 +199,15 @@ done(void *context, DbOutcome outcome, PGresult *result)
 	}
 	if (!result_usable(request, outcome, result))
 		return;
-	if (PQntuples(result) != 1 || PQgetisnull(result, 0, 0))
+	if (PQntuples(result) != 1 || PQgetisnull(result, 0, column))
 	{
 		reply_sqlstate(request, "XX000", "a statement of the box office has no result", NULL, NULL);
 		return;
 	}
-	body = PQgetvalue(result, 0, 0);
-	len = (size_t) PQgetlength(result, 0, 0);
+	body = PQgetvalue(result, 0, column);
+	len = (size_t) PQgetlength(result, 0, column);
+	if (call->writes && once_tell(request, result))
+		call->position = -1; /* what the connection has committed last is something else */
 	if (call->position >= 0)
 	{
 		snprintf(position, sizeof(position), "%" PRId64, call->position);
@@ -235,9 +249,10 @@ box_read(BoxCall *call)
 }
 
 void
-box_write(BoxCall *call)
+box_write(BoxCall *call, const DbStatement statements[2])
 {
+	call->writes = true;
 	call->call.then = &range_statement;
 	call->call.then_done = take_range;
-	db_submit(LANE_SLOW, &call->call);
+	once_submit(call->request, LANE_SLOW, statements, &call->call);
 }

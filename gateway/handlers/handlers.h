@@ -43,32 +43,18 @@ extern void handle_reserve(Request *request); /* POST /v1/boxoffice/bookings/res
 /* bookings.c */
 extern void handle_bookings(Request *request);
 extern void handle_pending(Request *request);
+extern void handle_refunds(Request *request);
 extern void handle_booking(Request *request);
-extern void handle_confirm(Request *request);
-extern void handle_begin_payment(Request *request);
-extern void handle_extend_booking(Request *request);
-extern void handle_cancel(Request *request);
+extern void handle_change_booking(Request *request); /* what its customer may */
+extern void handle_refund(Request *request);
 
 /* organiser.c */
-extern void handle_categories(Request *request);
-extern void handle_create_category(Request *request);
+extern void handle_box_list(Request *request);
 extern void handle_box_events(Request *request);
-extern void handle_box_event(Request *request);
-extern void handle_create_event(Request *request);
-extern void handle_update_event(Request *request);
-extern void handle_cancel_event(Request *request);
-extern void handle_shows(Request *request);
-extern void handle_show(Request *request);
-extern void handle_create_show(Request *request);
-extern void handle_update_show(Request *request);
-extern void handle_cancel_show(Request *request);
+extern void handle_box_one(Request *request);
 extern void handle_availability(Request *request);
-extern void handle_zones(Request *request);
-extern void handle_zone(Request *request);
-extern void handle_create_zone(Request *request);
-extern void handle_update_zone(Request *request);
-extern void handle_create_price(Request *request);
-extern void handle_create_row(Request *request);
+extern void handle_seats(Request *request);
+extern void handle_organise(Request *request); /* all that organisers write */
 
 /* websocket.c, sse.c */
 extern void handle_websocket(Request *request); /* GET /v1/ws */

@@ -191,7 +191,7 @@ replayed(void *context, DbOutcome outcome, PGresult *result)
 
 	if (!result_usable(request, outcome, result))
 		return;
-	once_tell(request, result);
+	(void) once_tell(request, result);
 	text_printf(&json, "{\"replay\":%s}", PQgetvalue(result, 0, 1));
 	reply_json(request, 202, &json);
 	text_free(&json);

@@ -18,6 +18,7 @@ typedef struct Once
 	DbCall call; /* done() is ours */
 	DbLane lane;
 	void (*done)(void *context, DbOutcome outcome, PGresult *result);
+	void (*then_done)(void *context, PGresult *result);
 	void *context;
 	bool keyed, lost;
 	double deadline;
@@ -98,6 +99,14 @@ once_done(void *context, DbOutcome outcome, PGresult *result)
 		once->done(once->context, outcome == DB_UNSENT && once->lost ? DB_LOST : outcome, result);
 }
 
+static void
+once_then_done(void *context, PGresult *result)
+{
+	Once *once = context;
+
+	once->then_done(once->context, result);
+}
+
 void
 once_submit(Request *request, DbLane lane, const DbStatement statements[2], const DbCall *call)
 {
@@ -110,9 +119,11 @@ once_submit(Request *request, DbLane lane, const DbStatement statements[2], cons
 	once->call = *call;
 	once->call.statement = &statements[key.data != NULL];
 	once->call.done = once_done;
+	once->call.then_done = call->then_done ? once_then_done : NULL;
 	once->call.context = once;
 	once->lane = lane;
 	once->done = call->done;
+	once->then_done = call->then_done;
 	once->context = call->context;
 	once->keyed = key.data != NULL;
 	once->deadline = db_now() + RETRY_SECONDS_MAX;
@@ -128,9 +139,12 @@ once_submit(Request *request, DbLane lane, const DbStatement statements[2], cons
 	db_submit(lane, &once->call);
 }
 
-void
+bool
 once_tell(Request *request, const PGresult *result)
 {
-	if (PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 'f')
+	bool repeat = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 'f';
+
+	if (repeat)
 		reply_header(request, "Idempotency-Replayed", "true");
+	return repeat;
 }

@@ -38,7 +38,7 @@ extern bool once_key(Request *request, Slice *key, unsigned char fingerprint[FIN
 extern void
 once_submit(Request *request, DbLane lane, const DbStatement statements[2], const DbCall *call);
 
-/* Of a row (fresh, response): says so in the reply's headers when it is a repeat. */
-extern void once_tell(Request *request, const PGresult *result);
+/* Of a row (fresh, response): says so in the reply's headers when it is a repeat, and returns it. */
+extern bool once_tell(Request *request, const PGresult *result);
 
 #endif /* USHERD_ONCE_H */

@@ -11,6 +11,7 @@
 #include "boxoffice.h"
 #include "handlers.h"
 #include "lists.h"
+#include "once.h"
 
 static const DbStatement list_statement = {
 	.name = "box_list",
@@ -30,60 +31,120 @@ static const DbStatement availability_statement = {
 	.nparams = 3,
 };
 
-static const DbStatement create_statement = {
-	.name = "box_create",
-	.sql = "SELECT usher.gateway_box_create($1, $2, $3, $4, $5)",
-	.nparams = 5,
+static const DbStatement seats_statement = {
+	.name = "box_seats",
+	.sql = "SELECT id, item FROM usher.gateway_box_seats($1, $2, $3, $4, $5, $6, $7)",
+	.nparams = 7,
 };
 
-static const DbStatement update_statement = {
-	.name = "box_update",
-	.sql = "SELECT usher.gateway_box_update($1, $2, $3, $4, $5)",
-	.nparams = 5,
+#define ORGANISE "SELECT usher.gateway_box_organise($1, $2, $3, $4, $5)"
+
+static const DbStatement organise_statements[2] = {
+	{.name = "box_organise", .sql = ONCE_PLAIN(ORGANISE), .nparams = 5},
+	{.name = "box_organise_once", .sql = ONCE_KEYED(ORGANISE, "$6", "$7"), .nparams = 7},
 };
 
-static const DbStatement cancel_statement = {
-	.name = "box_cancel",
-	.sql = "SELECT usher.gateway_box_cancel($1, $2, $3, $4, $5)",
-	.nparams = 5,
-};
-
+/* clang-format off */
 static const BoxMember category_members[] = {
-	{"slug", BOX_STRING, true, NULL}, {"name", BOX_STRING, true, NULL}, {0}};
-static const BoxMember event_members[] = {{"title", BOX_STRING, true, NULL},
-										  {"currency", BOX_STRING, true, NULL},
-										  {"category", BOX_INT, false, NULL},
-										  {"description", BOX_STRING, false, NULL},
-										  {"venue", BOX_STRING, false, NULL},
-										  {"organiser", BOX_STRING, false, NULL},
-										  {"user_limit", BOX_INT, false, NULL},
-										  {"sale_from", BOX_STRING, false, NULL},
-										  {"sale_until", BOX_STRING, false, NULL},
-										  {"max_expired_holds", BOX_INT, false, NULL},
-										  {0}};
+	{"slug", BOX_STRING, BOX_MUST, NULL},
+	{"name", BOX_STRING, BOX_MUST, NULL},
+	{0}};
+static const BoxMember event_members[] = {
+	{"title", BOX_STRING, BOX_MUST, NULL},
+	{"currency", BOX_STRING, BOX_MUST, NULL},
+	{"category", BOX_INT, BOX_MAY, NULL},
+	{"description", BOX_STRING, BOX_MAY, NULL},
+	{"venue", BOX_STRING, BOX_MAY, NULL},
+	{"organiser", BOX_STRING, BOX_MAY, NULL},
+	{"user_limit", BOX_INT, BOX_MAY, NULL},
+	{"sale_from", BOX_STRING, BOX_MAY, NULL},
+	{"sale_until", BOX_STRING, BOX_MAY, NULL},
+	{"max_expired_holds", BOX_INT, BOX_MAY, NULL},
+	{0}};
+/* Changes are merge patches (RFC 7396): null is no value from now on, where there may be none. */
 static const BoxMember event_changes[] = {
-	{"title", BOX_STRING, false, NULL},       {"category", BOX_INT, false, NULL},
-	{"description", BOX_STRING, false, NULL}, {"venue", BOX_STRING, false, NULL},
-	{"organiser", BOX_STRING, false, NULL},   {"user_limit", BOX_INT, false, NULL},
-	{"sale_from", BOX_STRING, false, NULL},   {"sale_until", BOX_STRING, false, NULL},
-	{"status", BOX_STRING, false, NULL},      {0}};
+	{"title", BOX_STRING, BOX_VALUE, NULL},
+	{"category", BOX_INT, BOX_MAY, NULL},
+	{"description", BOX_STRING, BOX_MAY, NULL},
+	{"venue", BOX_STRING, BOX_MAY, NULL},
+	{"organiser", BOX_STRING, BOX_MAY, NULL},
+	{"user_limit", BOX_INT, BOX_MAY, NULL},
+	{"sale_from", BOX_STRING, BOX_MAY, NULL},
+	{"sale_until", BOX_STRING, BOX_MAY, NULL},
+	{"max_expired_holds", BOX_INT, BOX_MAY, NULL},
+	{"status", BOX_STRING, BOX_VALUE, NULL},
+	{0}};
 static const BoxMember show_members[] = {
-	{"time_zone", BOX_STRING, true, NULL}, {"starts_local", BOX_STRING, true, NULL}, {0}};
+	{"time_zone", BOX_STRING, BOX_MUST, NULL},
+	{"starts_local", BOX_STRING, BOX_MUST, NULL},
+	{0}};
 static const BoxMember show_changes[] = {
-	{"starts_local", BOX_STRING, true, NULL}, {"time_zone", BOX_STRING, false, NULL}, {0}};
+	{"starts_local", BOX_STRING, BOX_VALUE, NULL},
+	{"time_zone", BOX_STRING, BOX_VALUE, NULL},
+	{0}};
 static const BoxMember price_members[] = {
-	{"name", BOX_STRING, true, NULL},  {"unit_price", BOX_INT, true, NULL},
-	{"tax_bp", BOX_INT, false, NULL},  {"fee_bp", BOX_INT, false, NULL},
-	{"ordinal", BOX_INT, false, NULL}, {0}};
+	{"name", BOX_STRING, BOX_MUST, NULL},
+	{"unit_price", BOX_INT, BOX_MUST, NULL},
+	{"tax_bp", BOX_INT, BOX_MAY, NULL},
+	{"fee_bp", BOX_INT, BOX_MAY, NULL},
+	{"ordinal", BOX_INT, BOX_MAY, NULL},
+	{0}};
+static const BoxMember price_changes[] = {
+	{"name", BOX_STRING, BOX_VALUE, NULL},
+	{"unit_price", BOX_INT, BOX_VALUE, NULL},
+	{"tax_bp", BOX_INT, BOX_VALUE, NULL},
+	{"fee_bp", BOX_INT, BOX_VALUE, NULL},
+	{"ordinal", BOX_INT, BOX_VALUE, NULL},
+	{"active", BOX_BOOL, BOX_VALUE, NULL},
+	{0}};
 static const BoxMember row_members[] = {
-	{"row", BOX_STRING, true, NULL},       {"rank", BOX_INT, true, NULL},
-	{"first", BOX_INT, true, NULL},        {"last", BOX_INT, true, NULL},
-	{"accessible", BOX_INTS, false, NULL}, {0}};
+	{"row", BOX_STRING, BOX_MUST, NULL},
+	{"rank", BOX_INT, BOX_MUST, NULL},
+	{"first", BOX_INT, BOX_MUST, NULL},
+	{"last", BOX_INT, BOX_MUST, NULL},
+	{"accessible", BOX_INTS, BOX_MAY, NULL},
+	{0}};
 static const BoxMember zone_members[] = {
-	{"name", BOX_STRING, true, NULL},          {"capacity", BOX_INT, false, NULL},
-	{"numbered", BOX_BOOL, false, NULL},       {"prices", BOX_OBJECTS, false, price_members},
-	{"rows", BOX_OBJECTS, false, row_members}, {0}};
-static const BoxMember zone_changes[] = {{"capacity", BOX_INT, true, NULL}, {0}};
+	{"name", BOX_STRING, BOX_MUST, NULL},
+	{"capacity", BOX_INT, BOX_MAY, NULL},
+	{"numbered", BOX_BOOL, BOX_MAY, NULL},
+	{"prices", BOX_OBJECTS, BOX_MAY, price_members},
+	{"rows", BOX_OBJECTS, BOX_MAY, row_members},
+	{0}};
+static const BoxMember zone_changes[] = {
+	{"name", BOX_STRING, BOX_VALUE, NULL},
+	{"capacity", BOX_INT, BOX_VALUE, NULL},
+	{0}};
+
+static const BoxWork organiser_works[] = {
+	{"createCategory", "create category", category_members, NULL, NULL},
+	{"createEvent", "create event", event_members, "/v1/boxoffice/events/", "event"},
+	{"updateEvent", "update event", event_changes, NULL, NULL},
+	{"patchEvent", "update event", event_changes, NULL, NULL},
+	{"cancelEvent", "cancel event", NULL, NULL, NULL},
+	{"createShow", "create show", show_members, "/v1/boxoffice/shows/", "show"},
+	{"moveShow", "update show", show_changes, NULL, NULL},
+	{"patchShow", "update show", show_changes, NULL, NULL},
+	{"cancelShow", "cancel show", NULL, NULL, NULL},
+	{"createZone", "create zone", zone_members, "/v1/boxoffice/zones/", "zone"},
+	{"setCapacity", "update zone", zone_changes, NULL, NULL},
+	{"patchZone", "update zone", zone_changes, NULL, NULL},
+	{"createPrice", "create price", price_members, NULL, NULL},
+	{"patchPrice", "update price", price_changes, NULL, NULL},
+	{"withdrawPrice", "withdraw price", NULL, NULL, NULL},
+	{"createRow", "create row", row_members, NULL, NULL},
+	{0}};
+
+/* For reading: work is the kind of thing, id what the path names. */
+static const BoxWork reader_works[] = {
+	{.operation = "listCategories", .work = "categories"},
+	{.operation = "listShows", .work = "shows", .id = "event"},
+	{.operation = "listZones", .work = "zones", .id = "show"},
+	{.operation = "readEvent", .work = "event"},
+	{.operation = "readShow", .work = "show"},
+	{.operation = "readZone", .work = "zone"},
+	{0}};
+/* clang-format on */
 
 /* ---- reading ---- */
 
@@ -109,20 +170,24 @@ list(Request *request, const char *what, const char *filter)
 	list_submit(page);
 }
 
-/* Of one parent, which the path names. */
-static void
-list_of(Request *request, const char *what, const char *parent)
+/* GET /v1/boxoffice/categories, events/{event}/shows, shows/{show}/zones */
+void
+handle_box_list(Request *request)
 {
+	const BoxWork *work = box_work(request, reader_works);
 	const char *id;
 
-	if (!box_read_allowed(request) ||
-		(id = box_number_argument(request, 0, "unknown-show")) == NULL)
+	if (!box_read_allowed(request))
 		return;
-	list(request, what, arena_printf(&request->arena, "{\"%s\":%s}", parent, id));
+	if (work->id == NULL)
+		list(request, work->work, "{}");
+	else if ((id = box_number_argument(request, 0, "unknown-show")) != NULL)
+		list(request, work->work, arena_printf(&request->arena, "{\"%s\":%s}", work->id, id));
 }
 
-static void
-one(Request *request, const char *what)
+/* GET /v1/boxoffice/events/{event}, shows/{show}, zones/{zone} */
+void
+handle_box_one(Request *request)
 {
 	BoxCall *call;
 	const char *id;
@@ -132,19 +197,13 @@ one(Request *request, const char *what)
 		catalog_known(request, box_sees_drafts(request) ? 'd' : 'p'))
 		return;
 	call = box_call(request, &one_statement, 200);
-	call->call.values[1] = what;
+	call->call.values[1] = box_work(request, reader_works)->work;
 	call->call.values[2] = box_sees_drafts(request) ? "t" : "f";
 	call->call.values[3] = id;
 	box_read(call);
 }
 
-void
-handle_categories(Request *request)
-{
-	if (box_read_allowed(request))
-		list(request, "categories", "{}");
-}
-
+/* GET /v1/boxoffice/events */
 void
 handle_box_events(Request *request)
 {
@@ -172,36 +231,7 @@ handle_box_events(Request *request)
 	list(request, "events", text);
 }
 
-void
-handle_box_event(Request *request)
-{
-	one(request, "event");
-}
-
-void
-handle_shows(Request *request)
-{
-	list_of(request, "shows", "event");
-}
-
-void
-handle_show(Request *request)
-{
-	one(request, "show");
-}
-
-void
-handle_zones(Request *request)
-{
-	list_of(request, "zones", "show");
-}
-
-void
-handle_zone(Request *request)
-{
-	one(request, "zone");
-}
-
+/* GET /v1/boxoffice/shows/{show}/availability */
 void
 handle_availability(Request *request)
 {
@@ -217,95 +247,81 @@ handle_availability(Request *request)
 	box_read(call);
 }
 
+/* ?free=true as a parameter: 't', 'f', or NULL when it is not there; false: it was replied. */
+static bool
+query_bool(Request *request, const char *name, const char **text)
+{
+	Slice value = request_query(request, name);
+
+	*text = value.data == NULL ? NULL : slice_is(value, "true") ? "t" : "f";
+	if (value.data == NULL || slice_is(value, "true") || slice_is(value, "false"))
+		return true;
+	reply_problem(request, 400, "invalid-parameter", NULL, "%s is true or false", name);
+	return false;
+}
+
+/* GET /v1/boxoffice/zones/{zone}/seats */
+void
+handle_seats(Request *request)
+{
+	List *page;
+	const char *id, *open, *accessible;
+
+	if (!box_read_allowed(request) ||
+		(id = box_number_argument(request, 0, "unknown-show")) == NULL ||
+		!query_bool(request, "free", &open) || !query_bool(request, "accessible", &accessible) ||
+		(page = list_begin(request, &seats_statement)) == NULL)
+		return;
+	page->call.values[0] = request->identity->tenant;
+	page->call.values[1] = box_sees_drafts(request) ? "t" : "f";
+	page->call.values[2] = id;
+	page->call.values[3] = open;
+	page->call.values[4] = accessible;
+	page->call.values[5] = parameter_text(request, request_query(request, "after"));
+	page->call.values[6] = page->max_text;
+	list_submit(page);
+}
+
 /* ---- writing ---- */
 
-/* members NULL: without a body. */
-static void
-write_one(Request *request, const DbStatement *statement, const char *what, int status,
-		  const BoxMember *members, const char *location)
+/* Without a body there may be a reason in the query. */
+static const char *
+reason(Request *request)
 {
-	const char *id = NULL, *body = NULL;
+	Slice why = request_query(request, "reason");
+	Text json = {0};
+	const char *body;
+
+	if (why.data == NULL)
+		return "{}";
+	text_puts(&json, "{\"reason\":");
+	text_json(&json, why.data, why.len);
+	text_char(&json, '}');
+	body = arena_copy(&request->arena, json.data, json.len);
+	text_free(&json);
+	return body;
+}
+
+void
+handle_organise(Request *request)
+{
+	const BoxWork *work = box_work(request, organiser_works);
+	const char *id = NULL, *body;
 	BoxCall *call;
 
 	if (!box_allowed(request, "organiser") ||
 		(request->arguments[0].data != NULL &&
-		 (id = box_number_argument(request, 0, "unknown-show")) == NULL) ||
-		(members != NULL && (body = box_body(request, members)) == NULL))
+		 (id = box_number_argument(request, 0, "unknown-show")) == NULL))
 		return;
-	call = box_call(request, statement, status);
-	call->location = location;
-	call->id = what;
+	body = work->members ? box_body(request, work->members) : reason(request);
+	if (body == NULL)
+		return;
+	call = box_call(request, NULL, request->method == METHOD_POST ? 201 : 200);
+	call->location = work->location;
+	call->id = work->id;
 	call->call.values[1] = request->identity->user;
-	call->call.values[2] = what;
+	call->call.values[2] = work->work;
 	call->call.values[3] = id;
-	call->call.values[4] = members != NULL
-							   ? body
-							   : parameter_text(request, request_query(request, "reason"));
-	box_write(call);
-}
-
-void
-handle_create_category(Request *request)
-{
-	write_one(request, &create_statement, "category", 201, category_members, NULL);
-}
-
-void
-handle_create_event(Request *request)
-{
-	write_one(request, &create_statement, "event", 201, event_members, "/v1/boxoffice/events/");
-}
-
-void
-handle_create_show(Request *request)
-{
-	write_one(request, &create_statement, "show", 201, show_members, "/v1/boxoffice/shows/");
-}
-
-void
-handle_create_zone(Request *request)
-{
-	write_one(request, &create_statement, "zone", 201, zone_members, "/v1/boxoffice/zones/");
-}
-
-void
-handle_create_price(Request *request)
-{
-	write_one(request, &create_statement, "price", 201, price_members, NULL);
-}
-
-void
-handle_create_row(Request *request)
-{
-	write_one(request, &create_statement, "row", 201, row_members, NULL);
-}
-
-void
-handle_update_event(Request *request)
-{
-	write_one(request, &update_statement, "event", 200, event_changes, NULL);
-}
-
-void
-handle_update_show(Request *request)
-{
-	write_one(request, &update_statement, "show", 200, show_changes, NULL);
-}
-
-void
-handle_update_zone(Request *request)
-{
-	write_one(request, &update_statement, "zone", 200, zone_changes, NULL);
-}
-
-void
-handle_cancel_event(Request *request)
-{
-	write_one(request, &cancel_statement, "event", 200, NULL, NULL);
-}
-
-void
-handle_cancel_show(Request *request)
-{
-	write_one(request, &cancel_statement, "show", 200, NULL, NULL);
+	call->call.values[4] = body;
+	box_write(call, organise_statements);
 }

@@ -310,7 +310,7 @@ lease_done(void *context, DbOutcome outcome, PGresult *result)
 	if (!result_usable(request, outcome, result))
 		return;
 	parked_poke(request->identity->tenant, call->name);
-	once_tell(request, result);
+	(void) once_tell(request, result);
 	reply(request, 204, NULL, "", 0);
 }
 

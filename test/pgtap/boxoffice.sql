@@ -28,7 +28,7 @@ INSERT INTO interface (name, arguments, result) VALUES
     ('finish_refund', 'booking uuid, succeeded boolean', 'boxoffice.booking'),
     ('move_show', 'show bigint, starts_local timestamp without time zone, time_zone text DEFAULT NULL::text', 'void'),
     ('pending', 'user_id text', 'SETOF boxoffice.booking'),
-    ('update_event', 'event bigint, title text DEFAULT NULL::text, description text DEFAULT NULL::text, venue text DEFAULT NULL::text, organiser text DEFAULT NULL::text, category bigint DEFAULT NULL::bigint, user_limit integer DEFAULT NULL::integer, sale_from timestamp with time zone DEFAULT NULL::timestamp with time zone, sale_until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void'),
+    ('update_event', 'event bigint, title text DEFAULT NULL::text, description text DEFAULT NULL::text, venue text DEFAULT NULL::text, organiser text DEFAULT NULL::text, category bigint DEFAULT NULL::bigint, user_limit integer DEFAULT NULL::integer, sale_from timestamp with time zone DEFAULT NULL::timestamp with time zone, sale_until timestamp with time zone DEFAULT NULL::timestamp with time zone, max_expired_holds integer DEFAULT NULL::integer, clear text[] DEFAULT NULL::text[]', 'void'),
     ('update_zone', 'zone bigint, name text', 'void'),
     ('update_price_type', 'price_type bigint, name text DEFAULT NULL::text, unit_price bigint DEFAULT NULL::bigint, tax_bp integer DEFAULT NULL::integer, fee_bp integer DEFAULT NULL::integer, ordinal integer DEFAULT NULL::integer, active boolean DEFAULT NULL::boolean', 'void'),
     ('currency_exponent', 'currency text', 'integer'),

@@ -44,9 +44,8 @@ SELECT set_eq($$SELECT name FROM functions WHERE prosecdef$$, ARRAY['usher.apply
     'usher.gateway_box_availability(text,bigint,boolean)',
     'usher.gateway_box_list(text,text,boolean,jsonb,bigint,integer)',
     'usher.gateway_box_one(text,text,boolean,bigint)',
-    'usher.gateway_box_create(text,text,text,bigint,jsonb)',
-    'usher.gateway_box_update(text,text,text,bigint,jsonb)',
-    'usher.gateway_box_cancel(text,text,text,bigint,text)',
+    'usher.gateway_box_organise(text,text,text,bigint,jsonb)',
+    'usher.gateway_box_seats(text,boolean,bigint,boolean,boolean,text,integer)',
     'usher.gateway_issue_ticket(bytea,text,text,text,text,text,boolean,text,text,text,bigint,bigint)', 'usher.gateway_use_ticket(bytea,text)', 'usher.gateway_snapshot(text,text,text,jsonb)'], 'no other function runs with its owner''s rights');
 
 SELECT is_empty($$SELECT name FROM functions WHERE lanname <> 'c' AND prokind = 'f'

@@ -12,11 +12,11 @@ BEGIN
               WHERE b.tenant_id = tenant AND (owner IS NULL OR b.user_id = owner) AND (gateway_box_bookings.after IS NULL OR b.booking_id > gateway_box_bookings.after)
                 AND (gateway_box_bookings.event IS NULL OR b.event_id = gateway_box_bookings.event)
                 AND (gateway_box_bookings.show IS NULL OR b.show_id = gateway_box_bookings.show)
-                AND CASE gateway_box_bookings.status WHEN 'pending' THEN b.status IN ('reserved', 'payment_pending')
+                AND CASE gateway_box_bookings.status WHEN 'pending' THEN b.status IN ('reserved', 'payment_pending') WHEN 'refund-due' THEN b.refund_due > 0
                     ELSE gateway_box_bookings.status IS NULL OR b.status = gateway_box_bookings.status END
               ORDER BY b.booking_id LIMIT gateway_box_bookings.max) p
         ORDER BY p.booking_id;
 END
 $$;
 COMMENT ON FUNCTION usher.gateway_box_bookings IS
-'Bookings as JSON, oldest first: of a user (null: of all), of an event, of a show, in a state (pending: reserved or payment_pending). after: the last id of the page before. Error: US010 unknown_tenant. For usher_gateway.';
+'Bookings as JSON, oldest first: of a user (null: of all), of an event, of a show, in a state (pending: reserved or payment_pending; refund-due: with money to give back). after: the last id of the page before. Error: US010 unknown_tenant. For usher_gateway.';

@@ -30,7 +30,7 @@ BEGIN
                 ORDER BY s.show_id LIMIT gateway_box_list.max;
         WHEN 'zones' THEN
             PERFORM usher.box_shown_show(tenant, (filter ->> 'show')::bigint, drafts);
-            RETURN QUERY SELECT z.zone_id, usher.box_zone_json(z)
+            RETURN QUERY SELECT z.zone_id, usher.box_zone_json(z, drafts)
                 FROM boxoffice.zones z
                 WHERE z.tenant_id = tenant AND z.show_id = (filter ->> 'show')::bigint AND z.zone_id > gateway_box_list.after
                 ORDER BY z.zone_id LIMIT gateway_box_list.max;

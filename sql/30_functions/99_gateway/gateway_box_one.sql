@@ -17,7 +17,7 @@ BEGIN
                 RAISE EXCEPTION 'there is no zone %', id USING ERRCODE = 'US034';
             END IF;
             PERFORM usher.box_shown_show(tenant, z.show_id, drafts);
-            RETURN usher.box_zone_json(z);
+            RETURN usher.box_zone_json(z, drafts);
     END CASE;
 END
 $$;
