@@ -144,7 +144,7 @@ SELECT boxoffice.update_event(:event, title => 'Play in two acts', user_limit =>
 SELECT title, user_limit, currency FROM boxoffice.events WHERE event_id = :event;
 -- what is null stays; what has no value from now on is named
 SELECT boxoffice.update_event(:event, sale_until => '2030-12-31 00:00+00', max_expired_holds => 7, clear => '{user_limit}');
-SELECT user_limit, max_expired_holds, sale_until AT TIME ZONE 'UTC', data - 'event' FROM boxoffice.events, usher.last_event('event-' || :event) WHERE event_id = :event;
+SELECT user_limit, max_expired_holds, sale_until AT TIME ZONE 'UTC', data - 'event' - 'sale_until' FROM boxoffice.events, usher.last_event('event-' || :event) WHERE event_id = :event;
 SELECT boxoffice.update_event(:event, user_limit => 50, clear => '{sale_until,max_expired_holds,sale_from,category,user_limit}');
 SELECT user_limit, max_expired_holds, sale_until, data - 'event' FROM boxoffice.events, usher.last_event('event-' || :event) WHERE event_id = :event;
 SELECT pg_temp.why(format('SELECT boxoffice.update_event(%s, clear => %L)', :event, '{title}')), pg_temp.why(format('SELECT boxoffice.update_event(%s, clear => %L)', :event, '{NULL}')),
