@@ -5,8 +5,9 @@
  *		signals_send() ─► queue ─► usher.gateway_signal() ─► ring of the database
  *		callback ◄─ usher.gateway_signals(after) ◄─ the tail says that there are some
  *
- * One call of each kind is in flight at a time.  What cannot be sent or read is
- * gone: nobody is told, and counts say how many.
+ * What waits to be sent stands in a queue for each tenant, and they are served in
+ * turn.  One call of each kind is in flight at a time.  What cannot be sent or
+ * read is gone: nobody is told, and counts say how many.
  */
 #include <ev.h>
 #include <inttypes.h>
@@ -16,12 +17,14 @@
 
 #include "db.h"
 #include "journal.h"
+#include "lib/siphash.h"
 #include "signals.h"
 #include "tail.h"
 #include "usherd.h"
 
 #define QUEUE_MAX    10000 /* signals */
 #define QUEUE_BYTES  (4 * 1024 * 1024)
+#define QUEUES       256 /* buckets: a power of two */
 #define BATCH_MAX    500
 #define READ_MAX     "1000"
 #define LOOK_SECONDS 5 /* is it a standby still? */
@@ -29,9 +32,20 @@
 typedef struct Sending
 {
 	struct Sending *next;
-	char *tenant, *topic, *data, *sender; /* behind it */
+	char *topic, *data, *sender; /* behind it */
 	size_t bytes;
 } Sending;
+
+/* What waits of a tenant, while something does: they are served in turn. */
+typedef struct Queue
+{
+	struct Queue *next; /* its turn comes behind this one's */
+	struct Queue *same_bucket;
+	Sending *first, **end;
+	int n;
+	size_t bytes;
+	char *tenant; /* behind it */
+} Queue;
 
 enum
 {
@@ -44,7 +58,8 @@ enum
 
 static struct
 {
-	Sending *queue, **end;
+	Queue *first, **end;
+	Queue *buckets[QUEUES];
 	int queued;
 	size_t bytes;
 	bool sending, reading, again;
@@ -116,32 +131,81 @@ sent(void *context, DbOutcome outcome, PGresult *result)
 	send_queue();
 }
 
+static Queue **
+queue_place(const char *tenant)
+{
+	static const SipKey key;
+	Queue **at = &signals.buckets[siphash(key, tenant, strlen(tenant)) & (QUEUES - 1)];
+
+	while (*at && strcmp((*at)->tenant, tenant) != 0)
+		at = &(*at)->same_bucket;
+	return at;
+}
+
+static void
+queue_wait(Queue *queue)
+{
+	queue->next = NULL;
+	*signals.end = queue;
+	signals.end = &queue->next;
+}
+
+static Queue *
+queue_make(Queue **place, const char *tenant)
+{
+	Queue *queue = calloc(1, sizeof(Queue) + strlen(tenant) + 1);
+
+	if (queue == NULL)
+		abort();
+	queue->tenant = strcpy((char *) (queue + 1), tenant);
+	queue->end = &queue->first;
+	*place = queue;
+	queue_wait(queue);
+	return queue;
+}
+
+/* The first of whose turn it is goes into the arrays. */
+static void
+send_next(void)
+{
+	Queue *queue = signals.first;
+	Sending *first = queue->first;
+
+	add_element(&signals.arrays[TENANT], queue->tenant);
+	add_element(&signals.arrays[TOPIC], first->topic);
+	add_element(&signals.arrays[DATA], first->data);
+	add_element(&signals.arrays[SENDER], first->sender);
+	signals.queued--;
+	signals.bytes -= first->bytes;
+	signals.in_flight++;
+	signals.first = queue->next;
+	if (signals.first == NULL)
+		signals.end = &signals.first;
+	queue->n--;
+	queue->bytes -= first->bytes;
+	queue->first = first->next;
+	free(first);
+	if (queue->first)
+		queue_wait(queue);
+	else
+	{
+		*queue_place(queue->tenant) = queue->same_bucket;
+		free(queue);
+	}
+}
+
 static void
 send_queue(void)
 {
 	DbCall call = {.statement = &send_statement, .tenant = "", .done = sent};
 
-	if (signals.sending || signals.queue == NULL)
+	if (signals.sending || signals.first == NULL)
 		return;
 	signals.in_flight = 0;
 	for (int i = 0; i < ARRAYS; i++)
 		signals.arrays[i].len = 0;
-	while (signals.queue && signals.in_flight < BATCH_MAX)
-	{
-		Sending *first = signals.queue;
-
-		add_element(&signals.arrays[TENANT], first->tenant);
-		add_element(&signals.arrays[TOPIC], first->topic);
-		add_element(&signals.arrays[DATA], first->data);
-		add_element(&signals.arrays[SENDER], first->sender);
-		signals.queue = first->next;
-		signals.queued--;
-		signals.bytes -= first->bytes;
-		signals.in_flight++;
-		free(first);
-	}
-	if (signals.queue == NULL)
-		signals.end = &signals.queue;
+	while (signals.first && signals.in_flight < BATCH_MAX)
+		send_next();
 	for (int i = 0; i < ARRAYS; i++)
 	{
 		text_char(&signals.arrays[i], '}');
@@ -165,11 +229,14 @@ put(char **at, const char *data, size_t len)
 bool
 signals_send(const char *tenant, Slice topic, Slice data, const char *sender)
 {
-	size_t bytes = sizeof(Sending) + strlen(tenant) + topic.len + data.len + strlen(sender) + 4;
+	size_t bytes = sizeof(Sending) + topic.len + data.len + strlen(sender) + 3;
+	Queue **place = queue_place(tenant), *queue = *place;
 	Sending *sending;
 	char *at;
 
-	if (!signals.offered || signals.queued >= QUEUE_MAX || signals.bytes + bytes > QUEUE_BYTES)
+	/* A tenant has no more than is left for the others, so something always is. */
+	if (!signals.offered || signals.queued + (queue ? queue->n : 0) >= QUEUE_MAX ||
+		signals.bytes + bytes + (queue ? queue->bytes : 0) > QUEUE_BYTES)
 	{
 		signals.counts.dropped++;
 		return false;
@@ -179,12 +246,15 @@ signals_send(const char *tenant, Slice topic, Slice data, const char *sender)
 		abort();
 	at = (char *) (sending + 1);
 	*sending = (Sending){.bytes = bytes};
-	sending->tenant = put(&at, tenant, strlen(tenant));
 	sending->topic = put(&at, topic.data, topic.len);
 	sending->data = put(&at, data.data, data.len);
 	sending->sender = put(&at, sender, strlen(sender));
-	*signals.end = sending;
-	signals.end = &sending->next;
+	if (queue == NULL)
+		queue = queue_make(place, tenant);
+	*queue->end = sending;
+	queue->end = &sending->next;
+	queue->n++;
+	queue->bytes += bytes;
 	signals.queued++;
 	signals.bytes += bytes;
 	send_queue();
@@ -275,7 +345,7 @@ look(struct ev_loop *loop, ev_timer *timer, int events)
 void
 signals_start(void)
 {
-	signals.end = &signals.queue;
+	signals.end = &signals.first;
 	tail_on_signals(tail_signals);
 	ev_timer_init(&signals.look, look, LOOK_SECONDS, LOOK_SECONDS);
 	ev_timer_start(usherd_loop, &signals.look);

@@ -1,12 +1,16 @@
 /*
  * extension/signal/ring.c
- *	  A ring of signals for each database, in shared memory.
+ *	  The newest signals of each database, in shared memory.
  *
- * A record is a header, the topic, who sent it, and the data; a new one takes the place of
- * the oldest.  Each ring has a lock of its own: exclusive to write, shared to
- * copy; waiter_lock is taken behind it, never under it.  Numbers begin with the
- * server's start in microseconds, so they rise over restarts, too.  A standby
- * has no signals: its ring stays empty.
+ * Records stand one behind the other, in the order of their numbers: a header, the topic, who sent it,
+ * and the data.  When there is no room for a new one, old ones go and the rest moves together.  First
+ * those that nobody can wait for any more, then of each tenant its oldest, as far as it has more
+ * than its share: a flood of one tenant takes no other's.  An eighth is made free at a time, so
+ * a signal costs no more than a few moves of its own bytes.
+ *
+ * Each database has a lock of its own: exclusive to write, shared to copy; waiter_lock is taken
+ * behind it, never under it.  Numbers begin with the server's start in microseconds, so they rise over
+ * restarts, too.  A standby has no signals.
  */
 #include "signal/signal.h"
 
@@ -14,25 +18,36 @@
 
 #include "miscadmin.h"
 #include "storage/shmem.h"
+#include "utils/hsearch.h"
+#include "utils/timestamp.h"
+
+#define STALE_MS 60000 /* who has not read for so long is lost already */
 
 typedef struct Ring
 {
 	Oid dboid;
 	Oid log_relid; /* which incarnation of the extension */
 	int64 began; /* number before the first one of all */
-	int64 first; /* number of the oldest that is there */
 	pg_atomic_uint64 last; /* number of the newest */
-	uint64 head, tail; /* bytes ever written, and ever dropped */
+	Size used; /* bytes of records */
 } Ring;
 
 typedef struct Record
 {
 	uint32 len; /* with the padding */
 	int32 tenant_id;
+	int64 number;
 	TimestampTz sent_at;
 	uint16 topic_len, sender_len;
 	uint32 data_len;
 } Record;
+
+/* What a tenant has in it, while room is made. */
+typedef struct Share
+{
+	int32 tenant_id; /* the key */
+	Size bytes, excess; /* how many of them go */
+} Share;
 
 static struct
 {
@@ -95,23 +110,10 @@ usher_signals_init(void)
 	}
 }
 
-static void
-copy_out(Ring *ring, uint64 from, char *to, Size len)
+static Record *
+record_at(Ring *ring, Size at)
 {
-	Size at = from % ring_bytes(), front = Min(len, ring_bytes() - at);
-
-	memcpy(to, bytes_of(ring) + at, front);
-	memcpy(to + front, bytes_of(ring), len - front);
-}
-
-static void
-copy_in(Ring *ring, const void *from, Size len)
-{
-	Size at = ring->head % ring_bytes(), front = Min(len, ring_bytes() - at);
-
-	memcpy(bytes_of(ring) + at, from, front);
-	memcpy(bytes_of(ring), (const char *) from + front, len - front);
-	ring->head += len;
+	return (Record *) (bytes_of(ring) + at);
 }
 
 /* The entry may have belonged to a database that is no more. */
@@ -129,19 +131,104 @@ take_over(Ring *ring, const UsherDb *db)
 	ring->dboid = db->dboid;
 	ring->log_relid = db->log_relid;
 	ring->began = Max(now, (int64) pg_atomic_read_u64(&ring->last));
-	ring->first = ring->began + 1;
-	ring->head = ring->tail = 0;
+	ring->used = 0;
 	pg_atomic_write_u64(&ring->last, ring->began);
 }
 
-static void
-drop_oldest(Ring *ring)
-{
-	Record oldest;
+/*
+ * Room for a new one
+ */
 
-	copy_out(ring, ring->tail, (char *) &oldest, sizeof(Record));
-	ring->tail += oldest.len;
-	ring->first++;
+static int
+by_bytes(const void *a, const void *b)
+{
+	Size left = (*(Share *const *) a)->bytes, right = (*(Share *const *) b)->bytes;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Shares by tenant, in the current memory context: of all records that are not stale. */
+static HTAB *
+collect_shares(Ring *ring, TimestampTz stale)
+{
+	HASHCTL ctl = {
+		.keysize = sizeof(int32), .entrysize = sizeof(Share), .hcxt = CurrentMemoryContext};
+	HTAB *shares = hash_create("signals of tenants", 64, &ctl,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	Share *share = NULL;
+
+	for (Size at = 0; at < ring->used; at += record_at(ring, at)->len)
+	{
+		const Record *record = record_at(ring, at);
+		bool found = true;
+
+		if (record->sent_at <= stale)
+			continue;
+		if (share == NULL || share->tenant_id != record->tenant_id)
+			share = hash_search(shares, &record->tenant_id, HASH_ENTER, &found);
+		if (!found)
+			share->bytes = 0;
+		share->bytes += record->len;
+	}
+	return shares;
+}
+
+/* What is above the level that lets them have `room` together; who is below it keeps all. */
+static void
+level_shares(HTAB *shares, Size room)
+{
+	long n = hash_get_num_entries(shares);
+	Share **list = palloc(sizeof(Share *) * Max(n, 1)), *share;
+	HASH_SEQ_STATUS walk;
+	long i = 0;
+
+	hash_seq_init(&walk, shares);
+	while ((share = hash_seq_search(&walk)) != NULL)
+		list[i++] = share;
+	qsort(list, n, sizeof(Share *), by_bytes);
+	for (i = 0; i < n; i++)
+	{
+		Size level = room / (n - i);
+
+		list[i]->excess = list[i]->bytes > level ? list[i]->bytes - level : 0;
+		room -= list[i]->bytes - list[i]->excess;
+	}
+	pfree(list);
+}
+
+/* Does it go? Of each tenant the oldest do, until they are as much as it has too much. */
+static bool
+goes(const Record *record, TimestampTz stale, HTAB *shares)
+{
+	Share *share;
+
+	if (record->sent_at <= stale)
+		return true;
+	share = hash_search(shares, &record->tenant_id, HASH_FIND, NULL);
+	if (share == NULL || share->excess == 0)
+		return false;
+	share->excess -= Min(share->excess, record->len);
+	return true;
+}
+
+static void
+make_room(Ring *ring, Size len)
+{
+	TimestampTz stale = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -STALE_MS);
+	HTAB *shares = collect_shares(ring, stale);
+	Size to = 0, record_len;
+
+	level_shares(shares, ring_bytes() - Max(len, ring_bytes() / 8));
+	for (Size at = 0; at < ring->used; at += record_len)
+	{
+		record_len = record_at(ring, at)->len;
+		if (goes(record_at(ring, at), stale, shares))
+			continue;
+		memmove(bytes_of(ring) + to, bytes_of(ring) + at, record_len);
+		to += record_len;
+	}
+	ring->used = to;
+	hash_destroy(shares);
 }
 
 static void
@@ -164,6 +251,13 @@ wake(UsherDb *db, int32 tenant_id)
 	LWLockRelease(s->waiter_lock);
 }
 
+static void
+add(Ring *ring, const void *data, Size len)
+{
+	memcpy(bytes_of(ring) + ring->used, data, len);
+	ring->used += len;
+}
+
 int64
 usher_signal_send(UsherDb *db, const UsherSignal *signal)
 {
@@ -171,46 +265,51 @@ usher_signal_send(UsherDb *db, const UsherSignal *signal)
 	Ring *ring = ring_of(db);
 	Record record = {
 		.tenant_id = signal->tenant_id,
-		.sent_at = GetCurrentTimestamp(),
 		.topic_len = signal->topic_len,
 		.sender_len = signal->sender_len,
 		.data_len = signal->data_len,
 	};
 	Size len = sizeof(Record) + record.topic_len + record.sender_len + record.data_len;
-	int64 number;
 
 	record.len = MAXALIGN(len);
 	LWLockAcquire(lock_of(db), LW_EXCLUSIVE);
 	if (!is_ours(ring, db))
 		take_over(ring, db);
-	while (ring->head - ring->tail + record.len > ring_bytes())
-		drop_oldest(ring);
-	copy_in(ring, &record, sizeof(Record));
-	copy_in(ring, signal->topic, record.topic_len);
-	copy_in(ring, signal->sender, record.sender_len);
-	copy_in(ring, signal->data, record.data_len);
-	copy_in(ring, padding, record.len - len);
-	number = (int64) pg_atomic_read_u64(&ring->last) + 1;
-	pg_atomic_write_u64(&ring->last, number);
+	if (ring->used + record.len > ring_bytes())
+		make_room(ring, record.len);
+	record.number = (int64) pg_atomic_read_u64(&ring->last) + 1;
+	record.sent_at = GetCurrentTimestamp();
+	add(ring, &record, sizeof(Record));
+	add(ring, signal->topic, record.topic_len);
+	add(ring, signal->sender, record.sender_len);
+	add(ring, signal->data, record.data_len);
+	add(ring, padding, record.len - len);
+	pg_atomic_write_u64(&ring->last, record.number);
 	LWLockRelease(lock_of(db));
 	wake(db, signal->tenant_id);
-	return number;
+	return record.number;
 }
 
-/* The offset of the first one behind `after`; *number is its number. */
-static uint64
-find(Ring *ring, int64 after, int64 *number)
+/* The offset of the first one behind `after`. */
+static Size
+find(Ring *ring, int64 after)
 {
-	uint64 at = ring->tail;
+	Size at = 0;
 
-	for (*number = ring->first; *number <= after && at < ring->head; (*number)++)
-	{
-		Record record;
-
-		copy_out(ring, at, (char *) &record, sizeof(Record));
-		at += record.len;
-	}
+	while (at < ring->used && record_at(ring, at)->number <= after)
+		at += record_at(ring, at)->len;
 	return at;
+}
+
+/* How many are not there of those behind `after`. */
+static int64
+lost_behind(Ring *ring, Size from, int64 after)
+{
+	int64 lost = (int64) pg_atomic_read_u64(&ring->last) - after;
+
+	for (Size at = from; at < ring->used; at += record_at(ring, at)->len)
+		lost--;
+	return lost;
 }
 
 void
@@ -223,19 +322,17 @@ usher_signals_copy(UsherDb *db, int64 after, UsherSignals *signals)
 	if (is_ours(ring, db))
 	{
 		int64 last = (int64) pg_atomic_read_u64(&ring->last);
-		uint64 from;
+		Size from;
 
-		/* In front of the ring, or ahead of it: of another server. 0: of nothing yet. */
-		if (after == 0)
-			signals->lost = ring->first - 1 - ring->began;
-		else if (after > 0 && (after < ring->began || after > last))
+		/* In front of what there was, or ahead of it: of another server. 0: of nothing yet. */
+		if (after > 0 && (after < ring->began || after > last))
 			signals->lost = -1;
-		else if (after > 0)
-			signals->lost = Max(ring->first - 1 - after, 0);
-		from = find(ring, signals->lost < 0 ? -1 : after, &signals->number);
-		signals->len = ring->head - from;
+		from = find(ring, signals->lost < 0 ? -1 : after);
+		if (after >= 0 && signals->lost == 0)
+			signals->lost = lost_behind(ring, from, after > 0 ? after : ring->began);
+		signals->len = ring->used - from;
 		signals->bytes = palloc(Max(signals->len, 1));
-		copy_out(ring, from, signals->bytes, signals->len);
+		memcpy(signals->bytes, bytes_of(ring) + from, signals->len);
 		signals->next = last;
 	}
 	else
@@ -254,7 +351,7 @@ usher_signals_next(UsherSignals *signals, UsherSignal *signal)
 	if (signals->at >= signals->len)
 		return false;
 	*signal = (UsherSignal){
-		.number = signals->number++,
+		.number = record->number,
 		.tenant_id = record->tenant_id,
 		.sent_at = record->sent_at,
 		.topic = (const char *) (record + 1),
@@ -289,18 +386,12 @@ usher_signals_found(UsherDb *db, int32 tenant_id, int64 after)
 	LWLockAcquire(lock_of(db), LW_SHARED);
 	if (is_ours(ring, db))
 	{
-		int64 last = (int64) pg_atomic_read_u64(&ring->last), number;
-		uint64 at = find(ring, after > last ? -1 : after, &number);
+		int64 last = (int64) pg_atomic_read_u64(&ring->last);
 
-		for (; at < ring->head && found == 0; number++)
-		{
-			Record record;
-
-			copy_out(ring, at, (char *) &record, sizeof(Record));
-			at += record.len;
-			if (tenant_id == 0 || record.tenant_id == tenant_id)
-				found = number;
-		}
+		for (Size at = find(ring, after > last ? -1 : after); at < ring->used && found == 0;
+			 at += record_at(ring, at)->len)
+			if (tenant_id == 0 || record_at(ring, at)->tenant_id == tenant_id)
+				found = record_at(ring, at)->number;
 	}
 	LWLockRelease(lock_of(db));
 	return found;

@@ -28,7 +28,6 @@ typedef struct UsherSignals
 	int64 lost; /* of all tenants', behind the number; -1: nobody knows, the ring began behind it */
 	char *bytes;
 	Size len, at;
-	int64 number; /* of the signal at `at` */
 } UsherSignals;
 
 extern Size usher_signals_size(void);

@@ -4,7 +4,9 @@
 What each does is its rule's first line. Frames that break the protocol's own rules are websocket_conformance's.
 """
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -18,6 +20,9 @@ from lib import ensure      # noqa: E402
 
 import websockets       # noqa: E402
 from live_lib import Live, Sse      # noqa: E402
+
+
+TOPICS = "presence signal subscribe"
 
 
 class Hostile(gateway_lib.Api):
@@ -65,6 +70,42 @@ class Hostile(gateway_lib.Api):
                 ensure((await live.closed())[0] == 4403, "goes on as somebody else")
         lib.wait_until(lambda: self.metric("usherd_live_users") == 0, 10, "nobody to be there")
 
+    async def flood(self):
+        """What a tenant's flood of signals takes is its own: neither the gateway's queue nor the database's memory is for one."""
+        acme = self.token(tenant="acme", user="bea", scopes=TOPICS)
+        async with Live(self.daemon, acme) as hears, Live(self.daemon, acme) as says, contextlib.AsyncExitStack() as stack:
+            await hears.say("join", topic="room", listen=True)
+            await hears.frame("joined")
+            self.daemon.process.send_signal(signal.SIGSTOP)     # it reads nothing, while more comes than the ring has
+            try:
+                self.signals("acme", "room", "to_jsonb(n)", 50)
+                self.signals("default", "room", "to_jsonb(repeat('x', 900))", 3000)
+            finally:
+                self.daemon.process.send_signal(signal.SIGCONT)
+            got = [(await hears.frame("signal"))["data"] for _ in range(50)]
+            ensure(got == list(range(1, 51)), "signals of a tenant that has sent few: %s" % got)
+            flooding = [await stack.enter_async_context(Live(self.daemon, self.token(user="u%d" % n, scopes=TOPICS))) for n in range(4)]
+            backends = [row[0] for row in self.cluster.rows("SELECT pid FROM pg_stat_activity WHERE usename = %s", (usherd.LOGIN,))]
+            ensure(backends, "usherd has no connection")
+            for pid in backends:
+                os.kill(pid, signal.SIGSTOP)    # it sends nothing, while more comes than its queue has
+            try:
+                for live in flooding:
+                    for _ in range(180):
+                        await live.say("signal", topic="room", data="x" * 7900)
+                ensure((await flooding[-1].frame("error"))["problem"]["status"] == 503, "no end of the queue")
+                await says.say("signal", topic="room", data="o" * 7900)
+                await says.nothing_more()
+            finally:
+                for pid in backends:
+                    os.kill(pid, signal.SIGCONT)
+            ensure((await hears.frame("signal"))["data"] == "o" * 7900, "another signal")
+
+    def signals(self, tenant, topic, data, n):
+        with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SET usher.tenant = %s", (tenant,))
+            cursor.execute("SELECT usher.signal('%s', %s) FROM generate_series(1, %d) n" % (topic, data, n))
+
     def metric(self, name):
         text = self.daemon.admin().get("/metrics").body.decode()
         return float(next(line.split()[1] for line in text.splitlines() if line.startswith(name + " ")))
@@ -80,7 +121,7 @@ def main():
 
     def rule(name):
         return name, lambda: asyncio.run(getattr(hostile, name)())
-    lib.main([rule(name) for name in ("wrong_tokens", "namesakes")] + [("settle", hostile.settle)], 120)
+    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood")] + [("settle", hostile.settle)], 120)
 
 
 if __name__ == "__main__":

@@ -64,5 +64,21 @@ SELECT usher.signal('flood', to_jsonb(repeat('x', 1000))) AS last FROM generate_
 SELECT usher.signal('flood') AS last \gset
 SELECT min(number) > :own, max(number) = :last, min(lost) = min(number) - :own - 1, count(*) BETWEEN 200 AND 300, max(number) - min(number) + 1 = count(*)
 FROM usher.read_signals(:own);
+
+-- a flood takes nothing from the other tenants, as long as they have no more than their share; they lose their oldest then
+SET usher.tenant = 'sg-blue';
+SELECT usher.signal('quiet', to_jsonb(n)) AS last FROM generate_series(1, 50) n \g /dev/null
+SELECT min(number) - 1 AS before FROM usher.read_signals(:last) WHERE topic = 'quiet' AND data::text = '1' \gset
+SET usher.tenant = 'sg-red';
+SELECT usher.signal('flood', to_jsonb(repeat('x', 900))) FROM generate_series(1, 2000) \g /dev/null
+SET usher.tenant = 'sg-blue';
+SELECT count(*), string_agg(data::text, ',' ORDER BY number) = (SELECT string_agg(n::text, ',') FROM generate_series(1, 50) n), min(lost) > 1000, max(number) - min(number)
+FROM usher.read_signals(:before);
+SELECT usher.signal('loud', to_jsonb(repeat('y', 900))) FROM generate_series(1, 2000) \g /dev/null
+SELECT count(*) BETWEEN 100 AND 150, bool_and(topic = 'loud') FROM usher.read_signals(:before);
+SET usher.tenant = 'sg-red';
+SELECT count(*) BETWEEN 100 AND 150, bool_and(topic = 'flood') FROM usher.read_signals(:before);
+SELECT count(DISTINCT tenant), count(*) BETWEEN 200 AND 270, bool_and(number > coalesce(previous, 0)), min(lost) = max(number) - :before - count(*)
+FROM (SELECT *, lag(number) OVER () AS previous FROM usher.gateway_signals(:before, 10000)) s;
 SELECT usher.revoke_tenant('sg-red', 'regress_usher_signaller');
 DROP ROLE regress_usher_signaller;
