@@ -33,10 +33,11 @@ fuzz_build() {
 	# shellcheck disable=SC2086
 	if fuzz_has_libfuzzer; then
 		clang-14 $fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-			$pure_includes -I"$root/bgworkers" -o "$program" "$target" "$library" $sources "$library" -lm
+			$pure_includes -I"$root/bgworkers" -I"$("$pg_config" --includedir)" -o "$program" "$target" \
+			"$library" $sources "$library" -lm
 	else
 		gcc $fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=all \
-			$pure_includes -I"$root/bgworkers" -o "$program" "$target" \
+			$pure_includes -I"$root/bgworkers" -I"$("$pg_config" --includedir)" -o "$program" "$target" \
 			"$root/test/fuzz/driver.c" "$library" $sources "$library" -lm
 	fi
 }

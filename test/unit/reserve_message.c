@@ -1,0 +1,285 @@
+/*
+ * test/unit/reserve_message.c
+ *	  A group of reservations as a parameter of PostgreSQL, and rows of results: what is in them, and what is none.
+ *
+ * unit sources: gateway/reserve_message.c -lpq
+ */
+#include "lib/pgbinary.h"
+#include "reserve_room.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS 11
+
+static int tests;
+static int failures;
+
+static void
+ok(bool passed, const char *what)
+{
+	tests++;
+	if (!passed)
+		failures++;
+	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
+}
+
+Oid
+db_type(const char *name)
+{
+	return strstr(name, "[]") ? 90003 : strstr(name, "item") ? 90002 : 90001;
+}
+
+static Slice
+of(const char *text)
+{
+	return (Slice){text, strlen(text)};
+}
+
+/* ---- what is sent ---- */
+
+static bool
+next_is(BinaryItems *fields, uint32_t type, Slice wanted)
+{
+	Slice value;
+
+	return binary_next(fields, &value) && fields->type == type &&
+		   (value.data == NULL) == (wanted.data == NULL) && value.len == wanted.len &&
+		   (wanted.len == 0 || memcmp(value.data, wanted.data, wanted.len) == 0);
+}
+
+static bool
+next_number(BinaryItems *fields, int64_t wanted)
+{
+	Slice value;
+	int64_t number = 0;
+	int32_t small = 0;
+
+	if (!binary_next(fields, &value))
+		return false;
+	if (fields->type == BINARY_INT4)
+		return binary_read_int32(value, &small) && small == wanted;
+	return fields->type == BINARY_INT8 && binary_read_int64(value, &number) && number == wanted;
+}
+
+static void
+test_item(Slice value, const ReserveItem *item)
+{
+	BinaryItems fields, seats;
+	Slice array;
+
+	ok(binary_open_record(&fields, value) && fields.n == 4 && next_number(&fields, item->zone),
+	   "an item's zone");
+	ok(item->price_type == 0 ? next_is(&fields, BINARY_INT8, (Slice){NULL, 0})
+							 : next_number(&fields, item->price_type),
+	   "its price, null when none was named");
+	ok(next_number(&fields, item->quantity), "its quantity");
+	ok(binary_next(&fields, &array) && (array.data == NULL) == (item->seats == NULL) &&
+		   binary_done(&fields),
+	   "its seats, null when none were named");
+	if (item->seats == NULL)
+		return;
+	ok(binary_open_array(&seats, array) && seats.n == item->nseats && seats.type == BINARY_TEXT,
+	   "an array of them");
+	for (int i = 0; i < item->nseats; i++)
+		ok(next_is(&seats, BINARY_TEXT, item->seats[i]), "a seat's label");
+	ok(binary_done(&seats), "and no more");
+}
+
+static void
+test_request(Slice value, const Reservation *r)
+{
+	BinaryItems fields, items;
+	Slice array, item, ttl, metadata;
+	int64_t microseconds = 0;
+
+	ok(binary_open_record(&fields, value) && fields.n == 7 &&
+		   next_is(&fields, BINARY_TEXT, of(r->tenant)) && next_is(&fields, BINARY_TEXT, r->user) &&
+		   next_number(&fields, r->show),
+	   "tenant, user, show");
+	ok(binary_next(&fields, &array) && fields.type == 90003 && binary_open_array(&items, array) &&
+		   items.type == 90002 && items.n == r->nitems,
+	   "items");
+	for (int i = 0; i < r->nitems && binary_next(&items, &item); i++)
+		test_item(item, &r->items[i]);
+	ok(binary_done(&items) && next_is(&fields, BINARY_TEXT, r->key), "the key");
+	ok(binary_next(&fields, &ttl) && (r->ttl_seconds == 0 ? ttl.data == NULL : ttl.len == 16),
+	   "the ttl, null for the usual one");
+	if (ttl.data != NULL)
+		ok(binary_read_int64((Slice){ttl.data, 8}, &microseconds) &&
+			   microseconds == r->ttl_seconds * 1000000,
+		   "in microseconds");
+	ok(binary_next(&fields, &metadata) && (metadata.data == NULL) == (r->metadata.data == NULL) &&
+		   (metadata.data == NULL ||
+			(metadata.data[0] == 1 && metadata.len == r->metadata.len + 1)) &&
+		   binary_done(&fields),
+	   "metadata");
+}
+
+static void
+test_group(int n, bool tokens)
+{
+	static const Slice seats[] = {{"A1", 2}, {"", 0}, {"\xc3\xa9", 2}};
+	static const ReserveItem items[] = {
+		{.zone = INT64_MAX, .quantity = 1},
+		{.zone = -5, .price_type = 7, .quantity = 3, .seats = seats, .nseats = 3},
+		{.zone = 1, .quantity = INT32_MAX, .seats = seats, .nseats = 0},
+	};
+	ReserveGroup *group = calloc(1, sizeof(ReserveGroup) + (size_t) n * sizeof(Reservation *));
+	BinaryItems requests, list;
+	Slice value;
+
+	group->n = n;
+	for (int i = 0; i < n; i++)
+	{
+		Reservation *r = group->elements[i] = calloc(1, sizeof(Reservation));
+
+		*r = (Reservation){.tenant = "t", .user = of("u"), .show = i - 1, .items = items};
+		r->nitems = 1 + i % 3;
+		r->key = i % 2 ? of("key") : (Slice){NULL, 0};
+		r->ttl_seconds = i % 2 ? 0 : 86400;
+		r->metadata = i % 3 ? of("{}") : (Slice){NULL, 0};
+		r->token = tokens && i % 2 == 0 ? of("token") : (Slice){NULL, 0};
+	}
+	for (int twice = 0; twice < 2; twice++) /* a group is written again after an error */
+	{
+		reserve_message_write(group);
+		ok(binary_open_array(&requests, (Slice){group->parameter.data, group->parameter.len}) &&
+			   requests.n == n && requests.type == 90001,
+		   "an array of requests");
+		for (int i = 0; i < n && binary_next(&requests, &value); i++)
+			test_request(value, group->elements[i]);
+		ok(binary_done(&requests), "and nothing behind it");
+	}
+	ok(group->has_tokens == tokens, "tokens are sent when there is one");
+	if (tokens)
+	{
+		ok(binary_open_array(&list, (Slice){group->tokens.data, group->tokens.len}) && list.n == n,
+		   "a token for each");
+		for (int i = 0; i < n; i++)
+			ok(next_is(&list, BINARY_TEXT, group->elements[i]->token), "its token, or null");
+	}
+	for (int i = 0; i < n; i++)
+		free(group->elements[i]);
+	text_free(&group->parameter);
+	text_free(&group->tokens);
+	free(group);
+}
+
+/* ---- what comes ---- */
+
+/* Of column 10: jsonb, the format's version and the text. */
+static Slice
+booking_value(void)
+{
+	return of("\1{\"status\": \"reserved\"}");
+}
+
+static PGresult *
+made(const Slice *values, int columns)
+{
+	PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresAttDesc descriptions[COLUMNS + 1];
+
+	memset(descriptions, 0, sizeof(descriptions));
+	for (int i = 0; i < columns; i++)
+		descriptions[i] = (PGresAttDesc){.name = (char *) (uintptr_t) "c", .format = 1};
+	PQsetResultAttrs(result, columns, descriptions);
+	for (int i = 0; i < columns; i++)
+		PQsetvalue(result, 0, i, (char *) (uintptr_t) values[i].data,
+				   values[i].data ? (int) values[i].len : -1);
+	return result;
+}
+
+static bool
+read_row(const Slice *values, int columns, int n, int *element, ReserveResult *outcome)
+{
+	static PGresult *last; /* the outcome points into it */
+
+	PQclear(last);
+	last = made(values, columns);
+	return reserve_message_read(last, 0, n, element, outcome);
+}
+
+static void
+test_granted(void)
+{
+	Slice row[COLUMNS + 1] = {{"\0\0\0\2", 4}};
+	ReserveResult outcome;
+	int element = -1;
+
+	row[7] = (Slice){"\0", 1};
+	row[8] = (Slice){"0123456789abcdef", 16};
+	row[9] = of("7Q2M8ZK4T1XC");
+	row[10] = booking_value();
+	ok(read_row(row, COLUMNS, 3, &element, &outcome) && element == 2 &&
+		   outcome.outcome == RESERVE_DONE && !outcome.replayed && outcome.position == -1,
+	   "a booking");
+	ok(outcome.id.len == 16 && slice_is(outcome.code, "7Q2M8ZK4T1XC") &&
+		   slice_is(outcome.booking, "{\"status\": \"reserved\"}"),
+	   "its id, code, and itself");
+	row[7] = (Slice){"\1", 1};
+	ok(read_row(row, COLUMNS, 3, &element, &outcome) && outcome.replayed, "a repeat");
+	ok(!read_row(row, COLUMNS, 2, &element, &outcome), "an element behind the last");
+	ok(!read_row(row, COLUMNS - 1, 3, &element, &outcome), "a column is missing");
+	ok(!read_row(row, COLUMNS + 1, 3, &element, &outcome), "a column more");
+	row[0] = (Slice){"\xff\xff\xff\xff", 4};
+	ok(!read_row(row, COLUMNS, 3, &element, &outcome), "an element in front of the first");
+	row[0] = (Slice){"\0\0\2", 3};
+	ok(!read_row(row, COLUMNS, 3, &element, &outcome), "an element that is no number");
+	row[0] = (Slice){NULL, 0};
+	ok(!read_row(row, COLUMNS, 3, &element, &outcome), "no element");
+	row[0] = (Slice){"\0\0\0\2", 4};
+	for (int column = 8; column <= 10; column += 2)
+	{
+		Slice kept = row[column];
+
+		row[column] = (Slice){NULL, 0};
+		ok(!read_row(row, COLUMNS, 3, &element, &outcome), "a booking without id, or none");
+		row[column] = (Slice){"x", 1};
+		ok(!read_row(row, COLUMNS, 3, &element, &outcome), "what is no id, or no booking");
+		row[column] = kept;
+	}
+}
+
+static void
+test_refused(void)
+{
+	Slice row[COLUMNS + 1] = {{"\0\0\0\0", 4}, {"US030", 5}, {"sold out", 8}};
+	ReserveResult outcome;
+	int element = -1;
+
+	ok(read_row(row, COLUMNS, 1, &element, &outcome) && element == 0 &&
+		   outcome.outcome == RESERVE_REFUSED && strcmp(outcome.sqlstate, "US030") == 0 &&
+		   strcmp(outcome.message, "sold out") == 0 && strcmp(outcome.detail, "") == 0 &&
+		   outcome.remaining == -1 && !outcome.retryable && outcome.seats.data == NULL,
+	   "a refusal that says little");
+	row[3] = of("3 are left.");
+	row[4] = (Slice){"\1", 1};
+	row[5] = (Slice){"\0\0\0\0\0\0\0\3", 8};
+	row[6] = of("seats");
+	ok(read_row(row, COLUMNS, 1, &element, &outcome) && outcome.retryable &&
+		   outcome.remaining == 3 && strcmp(outcome.detail, "3 are left.") == 0 &&
+		   slice_is(outcome.seats, "seats"),
+	   "one that says all");
+	row[5] = (Slice){"\0\0\0\3", 4};
+	ok(!read_row(row, COLUMNS, 1, &element, &outcome), "what is left is no number");
+	row[5] = (Slice){NULL, 0};
+	row[1] = of("US03");
+	ok(!read_row(row, COLUMNS, 1, &element, &outcome), "an SQLSTATE that is too short");
+	row[1] = of("US0300");
+	ok(!read_row(row, COLUMNS, 1, &element, &outcome), "an SQLSTATE that is too long");
+}
+
+int
+main(void)
+{
+	test_group(1, false);
+	test_group(6, true);
+	test_group(RESERVE_GROUP_MAX, false);
+	test_granted();
+	test_refused();
+	printf("1..%d\n", tests);
+	return failures > 0;
+}
