@@ -322,6 +322,46 @@ class BoxOffice(Office):
                 await self.followed(stream, next_free, show, zone)
         asyncio.run(run())
 
+    def two_gateways(self):
+        """What is sold through one gateway goes down at the other as well, and both end with the same numbers."""
+        show, zone = self.sale(capacity=300)
+        topic = "show.%d.availability" % show
+        second = usherd.Usherd(self.cluster, name="second").start()
+        here = [self.person("here%d" % n, "customer") for n in range(3)]
+        there = [second.client(user="there%d" % n, scopes="", roles=["customer"]) for n in range(3)]
+
+        def buy(client):
+            """20 reservations of 2, each third cancelled, all through one gateway: 26 places go."""
+            for n in range(20):
+                booking = self.held(client, show, zone, 2)
+                if n % 3 == 0:
+                    self.change(client, booking, "cancel", {})
+
+        async def read(live, seen, last):
+            """Until the last number is this one, and nothing comes behind it."""
+            while True:
+                try:
+                    seen.append((await asyncio.wait_for(live.frame("signal"), 0.5))["data"]["zones"][0]["free"])
+                except asyncio.TimeoutError:
+                    if seen[-1:] == [last]:
+                        return
+
+        async def run():
+            loop = asyncio.get_event_loop()
+            async with live_lib.Live(self.daemon, self.alice.token) as one, live_lib.Live(second, there[0].token) as other:
+                for live in (one, other):
+                    await live.subscribe(types=[topic])
+                seen = [], []
+                await loop.run_in_executor(None, lambda: usherd.parallel([lambda c=c: buy(c) for c in here + there], 60))
+                last = self.free(show)[0]
+                ensure(last == 300 - 6 * 26, "%d places are free" % last)
+                await asyncio.wait_for(asyncio.gather(read(one, seen[0], last), read(other, seen[1], last)), 20)
+                ensure(min(len(numbers) for numbers in seen) > 2, "%s" % (seen,))
+        asyncio.run(run())
+        for client in here + there:
+            client.close()
+        second.stop()
+
     def page(self):
         """The page at / in a browser shows how the places go, while they go."""
         show, zone = self.sale(capacity=50, venue="Hall")
@@ -449,7 +489,7 @@ def main():
     box = BoxOffice()
     lib.main([(name, getattr(box, name)) for name in (
         "reserving", "keys", "at_once", "refusals", "seats", "several", "rubbish", "roles", "whose", "tenants", "states", "expiry", "abuse",
-        "pages", "live_websocket", "live_sse", "page", "admission", "crash", "end")], 150)
+        "pages", "live_websocket", "live_sse", "two_gateways", "page", "admission", "crash", "end")], 150)
 
 
 if __name__ == "__main__":
