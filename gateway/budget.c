@@ -1,23 +1,86 @@
 /*
  * gateway/budget.c
  *	  The bytes that clients make usherd hold.
+ *
+ * Shares stand in a hash table while somebody has them; only the loop's thread is here.
  */
 #include "budget.h"
 
-#include "config.h"
+#include <stdlib.h>
+#include <string.h>
 
-static int64_t held, refusals;
+#include "config.h"
+#include "lib/siphash.h"
+
+#define BUCKETS       1024 /* a power of two */
+#define TENANT_FACTOR 4
+
+struct BudgetShare
+{
+	BudgetShare *next;
+	int64_t users, held;
+	char tenant[];
+};
+
+static BudgetShare *buckets[BUCKETS];
+static int64_t held, unknown_held, refusals;
+
+static BudgetShare **
+share_place(const char *tenant)
+{
+	static const SipKey key; /* names of tenants are not strangers' to choose */
+	BudgetShare **at = &buckets[siphash(key, tenant, strlen(tenant)) & (BUCKETS - 1)];
+
+	while (*at && strcmp((*at)->tenant, tenant) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+BudgetShare *
+budget_share(const char *tenant)
+{
+	BudgetShare **at = share_place(tenant);
+
+	if (*at == NULL)
+	{
+		*at = calloc(1, sizeof(BudgetShare) + strlen(tenant) + 1);
+		if (*at == NULL)
+			abort();
+		strcpy((*at)->tenant, tenant);
+	}
+	return budget_keep(*at);
+}
+
+BudgetShare *
+budget_keep(BudgetShare *share)
+{
+	if (share)
+		share->users++;
+	return share;
+}
 
 void
-budget_change(int64_t bytes)
+budget_release(BudgetShare *share)
+{
+	if (share == NULL || --share->users > 0)
+		return;
+	*share_place(share->tenant) = share->next;
+	free(share);
+}
+
+void
+budget_change(BudgetShare *share, int64_t bytes)
 {
 	held += bytes;
+	*(share ? &share->held : &unknown_held) += bytes;
 }
 
 bool
-budget_has_room(int64_t bytes)
+budget_has_room(const BudgetShare *share, int64_t bytes)
 {
-	return held + bytes <= config.buffer_bytes_max;
+	int64_t left = config.buffer_bytes_max - held - bytes;
+
+	return left >= 0 && (share ? share->held : unknown_held) + bytes <= TENANT_FACTOR * left;
 }
 
 int64_t

@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "budget.h"
 #include "config.h"
 #include "connection.h"
 #include "listener.h"
@@ -77,6 +76,7 @@ connection_linger(Connection *c, double seconds)
 	c->body_received = 0;
 	text_free(&c->in);
 	text_free(&c->body);
+	c->stream_holds = 0;
 	connection_account(c);
 	connection_read(c, !c->full);
 	lws_callback_on_writable(c->wsi);
@@ -86,12 +86,23 @@ connection_linger(Connection *c, double seconds)
 void
 connection_account(Connection *c)
 {
-	int64_t holds = (int64_t) (c->in.size + c->body.size + c->unsent);
+	int64_t holds = (int64_t) (c->in.size + c->body.size + c->unsent + c->stream_holds);
 
 	if (holds == c->holds)
 		return;
-	budget_change(holds - c->holds);
+	budget_change(c->share, holds - c->holds);
 	c->holds = holds;
+}
+
+void
+connection_belongs(Connection *c, const char *tenant)
+{
+	BudgetShare *share = budget_share(tenant);
+
+	budget_change(c->share, -c->holds);
+	budget_change(share, c->holds);
+	budget_release(c->share);
+	c->share = share;
 }
 
 /* The library has nothing left to write: say that we are done, and give the client time to read it. */
@@ -279,8 +290,10 @@ closed(Connection *c)
 	text_free(&c->body);
 	if (c->rest)
 		frame_release(c->rest);
-	c->unsent = 0;
+	c->unsent = c->stream_holds = 0;
 	connection_account(c);
+	budget_release(c->share);
+	c->share = NULL;
 	if (c->state == STATE_STREAM)
 		c->ops->on_close(c->stream);
 	else if (request != NULL)

@@ -7,6 +7,7 @@
 
 #include <libwebsockets.h>
 
+#include "budget.h"
 #include "frame.h"
 #include "lib/http_framing.h"
 #include "limit.h"
@@ -54,7 +55,9 @@ struct Connection
 	int64_t body_missing; /* by Content-Length */
 	int64_t body_received;
 	size_t unsent; /* bytes of replies that were not taken yet, at most */
+	size_t stream_holds; /* STREAM: bytes of a message that has not come to its end */
 	int64_t holds; /* as the budget knows it */
+	BudgetShare *share; /* whose they are: of the tenant that was last known here */
 	Chunked chunks;
 	Request *request;
 	const StreamOps *ops;
@@ -83,7 +86,8 @@ extern void connection_request_ended(void);
 extern bool connection_requests_too_many(void);
 
 /* intake.c */
-extern void connection_advance(Connection *c); /* does with what was read all that can be done now */
+extern void
+connection_advance(Connection *c); /* does with what was read all that can be done now */
 extern void intake_pause(Connection *c); /* reads behind the request in flight, or not */
 extern void intake_too_slow(Connection *c);
 

@@ -97,6 +97,7 @@ client_position(const Client *client); /* everything live up to here was handed 
  * subscription_start() is called.
  */
 extern Subscription *subscription_make(Client *client, Slice id, const EventFilter *filter);
+extern size_t want_bytes(const EventFilter *filter); /* that a subscription to it holds */
 extern void subscription_start(Subscription *subscription, int64_t after);
 extern bool
 subscription_is_past(const Subscription *subscription, int64_t after); /* then caught_up() comes */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "fanout_class.h"
 
 struct Tenant
@@ -16,6 +17,7 @@ struct Tenant
 	Tenant *next;
 	InterestIndex *index;
 	int users;
+	BudgetShare *share;
 	char name[];
 };
 
@@ -72,6 +74,7 @@ tenant_use(const char *name)
 		*at = zalloc(sizeof(Tenant) + strlen(name) + 1);
 		strcpy((*at)->name, name);
 		(*at)->index = index_make(all.key);
+		(*at)->share = budget_share(name);
 	}
 	(*at)->users++;
 	return *at;
@@ -84,6 +87,7 @@ tenant_leave(Tenant *tenant)
 		return;
 	*tenant_place(tenant->name) = tenant->next;
 	index_free(tenant->index);
+	budget_release(tenant->share);
 	free(tenant);
 }
 
@@ -122,6 +126,19 @@ key_of(const Tenant *tenant, const EventFilter *filter)
 	return (Slice){key.data, key.len};
 }
 
+/* Its key, its copy, and what stands in the index. */
+size_t
+want_bytes(const EventFilter *filter)
+{
+	size_t bytes = filter->members.kind == JSON_OBJECT ? filter->members.text.len : 0;
+
+	for (int i = 0; i < filter->ntypes; i++)
+		bytes += filter->types[i].len;
+	for (int i = 0; i < filter->nstreams; i++)
+		bytes += filter->streams[i].len;
+	return sizeof(Want) + 3 * bytes;
+}
+
 Want *
 want_use(Tenant *tenant, const EventFilter *filter)
 {
@@ -140,6 +157,7 @@ want_use(Tenant *tenant, const EventFilter *filter)
 		want->key_len = key.len;
 		memcpy(want->key, key.data, key.len);
 		tenant->users++;
+		budget_change(tenant->share, (int64_t) want_bytes(filter));
 		hash_add(&all.wants, &want->hashed);
 		interest_begin(&want->interest, filter);
 		index_add(tenant->index, &want->interest);
@@ -154,6 +172,7 @@ want_leave(Want *want)
 	if (--want->users > 0)
 		return;
 	hash_remove(&all.wants, &want->hashed);
+	budget_change(want->tenant->share, -(int64_t) want_bytes(&want->interest.filter));
 	index_remove(want->tenant->index, &want->interest);
 	interest_end(&want->interest);
 	tenant_leave(want->tenant);

@@ -29,11 +29,26 @@ frame_keep(Frame *frame)
 	return frame;
 }
 
+bool
+frame_hold(Frame *frame, BudgetShare *share)
+{
+	if (frame->held != NULL)
+		return true;
+	if (!budget_has_room(share, (int64_t) frame->len))
+		return false;
+	frame->held = budget_keep(share);
+	budget_change(share, (int64_t) frame->len);
+	return true;
+}
+
 void
 frame_release(Frame *frame)
 {
 	if (--frame->users > 0)
 		return;
+	if (frame->held != NULL)
+		budget_change(frame->held, -(int64_t) frame->len);
+	budget_release(frame->held);
 	bytes -= (int64_t) frame->len;
 	free(frame->memory);
 	free(frame);

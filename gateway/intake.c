@@ -9,7 +9,6 @@
  * credentials in the database meanwhile leaves the connection in CHECK.  What
  * comes ahead waits in the connection, READ_AHEAD_MAX of it at most.
  */
-#include "budget.h"
 #include "config.h"
 #include "connection.h"
 #include "lib/http_head.h"
@@ -132,7 +131,7 @@ check_room(Connection *c)
 	if (connection_requests_too_many())
 		reply_unavailable(c->request, "too-many-requests-in-flight",
 						  "the server has as many requests as it takes");
-	else if (!budget_has_room(c->body_missing))
+	else if (!budget_has_room(NULL, 0))
 		refuse_for_room(c);
 	else
 		return true;
@@ -155,7 +154,7 @@ static bool
 wait_for_head(Connection *c, size_t looked_at)
 {
 	c->scanned = looked_at;
-	if (!c->admin && !budget_has_room(0))
+	if (!c->admin && !budget_has_room(c->share, 0))
 	{
 		request_of_nothing(c);
 		refuse_for_room(c);
@@ -204,7 +203,7 @@ dispatch(Connection *c)
 	Request *request = c->request;
 
 	c->unread = false;
-	request_take_body(request, &c->body);
+	request_take_body(request, &c->body, c->share);
 	connection_enter(c, STATE_BUSY);
 	router_handle(request);
 }
@@ -212,6 +211,12 @@ dispatch(Connection *c)
 void
 connection_admitted(Connection *c)
 {
+	connection_belongs(c, c->request->identity->tenant);
+	if (!c->admin && !budget_has_room(c->share, c->body_missing))
+	{
+		refuse_for_room(c);
+		return;
+	}
 	if (!c->unread)
 	{
 		dispatch(c);
@@ -276,7 +281,7 @@ advance_body(Connection *c)
 			return false;
 		default:
 			connection_account(c);
-			if (!c->admin && !budget_has_room(0))
+			if (!c->admin && !budget_has_room(c->share, 0))
 			{
 				c->keep_alive = false;
 				refuse_for_room(c);

@@ -64,4 +64,10 @@ extern bool connection_choked(Connection *connection); /* would a write be queue
 extern void connection_want_write(Connection *connection);
 extern void connection_end(Connection *connection); /* behind what was written */
 
+/* What it holds from now on is this tenant's (budget.h). */
+extern void connection_belongs(Connection *connection, const char *tenant);
+/* The stream holds so many bytes for it. */
+extern void connection_hold(Connection *connection, size_t bytes);
+extern bool connection_has_room(const Connection *connection, size_t bytes); /* for so many more */
+
 #endif /* USHERD_LISTENER_H */

@@ -277,7 +277,7 @@ metrics_own(Text *out)
 	one(out, "usherd_requests_in_flight", "gauge", "Requests that have no reply yet.",
 		listener_requests());
 	one(out, "usherd_buffered_bytes", "gauge",
-		"Bytes of requests that are held, and of replies that nobody takes.",
+		"Bytes of requests, messages and subscriptions that are held, and of replies that nobody takes.",
 		(double) budget_bytes());
 	one(out, "usherd_buffer_refusals_total", "counter",
 		"Requests that were refused because no room was left for their bytes.",

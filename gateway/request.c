@@ -126,18 +126,20 @@ request_query_int(Request *request, const char *name, int64_t min, int64_t max, 
 }
 
 void
-request_take_body(Request *request, Text *body)
+request_take_body(Request *request, Text *body, BudgetShare *share)
 {
 	request->body_text = *body;
 	request->body = body->len > 0 ? (Slice){body->data, body->len} : (Slice){"", 0};
 	*body = (Text){NULL, 0, 0};
-	budget_change((int64_t) request->body_text.size);
+	request->share = budget_keep(share);
+	budget_change(share, (int64_t) request->body_text.size);
 }
 
 void
 request_free(Request *request)
 {
-	budget_change(-(int64_t) request->body_text.size);
+	budget_change(request->share, -(int64_t) request->body_text.size);
+	budget_release(request->share);
 	text_free(&request->body_text);
 	if (request->identity)
 		identity_release(request->identity);

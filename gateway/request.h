@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "identity.h"
 #include "lib/text.h"
 #include "limit.h"
@@ -54,6 +55,7 @@ typedef struct Request
 	int nheaders;
 	Slice body;
 	Text body_text; /* where it lies */
+	BudgetShare *share; /* whose it is */
 	Identity *identity; /* set behind the router */
 	Address address; /* the client's */
 	char request_id[37];
@@ -76,7 +78,8 @@ extern bool request_query_int(Request *request, const char *name, int64_t min, i
 
 /* Everything of the head is copied; connection is the caller's to set. */
 extern Request *request_make(const struct HttpHead *head, const Address *peer);
-extern void request_take_body(Request *request, Text *body); /* which is empty then */
+/* The body is empty then; share: whose it is. */
+extern void request_take_body(Request *request, Text *body, BudgetShare *share);
 extern void request_free(Request *request);
 
 /* reply.c */

@@ -101,6 +101,11 @@ write_frame(Connection *c, Frame *frame, size_t at)
 	}
 	if (written > 0)
 		at += (size_t) written;
+	if (at < frame->len && c->rest == NULL && !frame_hold(frame, c->share))
+	{
+		connection_kill(c); /* it comes back, with its position, when there is room */
+		return false;
+	}
 	if (at < frame->len)
 	{
 		if (c->rest == NULL || at > c->rest_at)
@@ -163,6 +168,22 @@ void
 connection_want_write(Connection *c)
 {
 	lws_callback_on_writable(c->wsi);
+}
+
+void
+connection_hold(Connection *c, size_t bytes)
+{
+	c->stream_holds = bytes;
+	connection_account(c);
+}
+
+bool
+connection_has_room(const Connection *c, size_t bytes)
+{
+	if (budget_has_room(c->share, (int64_t) bytes))
+		return true;
+	budget_refused();
+	return false;
 }
 
 void

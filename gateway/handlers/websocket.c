@@ -279,6 +279,21 @@ control(Socket *socket, WebsocketOpcode opcode, Slice payload)
 		socket_close(socket, code, "");
 }
 
+/* The message that has not come to its end counts. */
+static void
+hold(Socket *socket)
+{
+	size_t bytes = socket->ws.message.size;
+	bool more = bytes > socket->held;
+
+	if (bytes == socket->held)
+		return;
+	socket->held = bytes;
+	connection_hold(socket->connection, bytes);
+	if (more && !connection_has_room(socket->connection, 0))
+		socket_close(socket, 4503, "1000 ms");
+}
+
 static void
 on_data(void *stream, const char *data, size_t len)
 {
@@ -302,6 +317,8 @@ on_data(void *stream, const char *data, size_t len)
 		else
 			socket_message(socket, payload);
 	}
+	if (socket->connection)
+		hold(socket);
 	socket->reading = false;
 	socket_free(socket);
 }

@@ -23,6 +23,7 @@ typedef struct Socket
 	double last_ping;
 	double budget; /* messages that it may send */
 	double budget_at;
+	size_t held; /* bytes of a message that has not come to its end */
 	bool begun; /* client_begin() was called */
 	bool checking, freed;
 	bool reading; /* on_data() works with it */

@@ -78,6 +78,7 @@ socket_admit(Socket *socket, Identity *identity)
 		socket_close(socket, code, reason);
 		return false;
 	}
+	connection_belongs(socket->connection, identity->tenant);
 	welcome(socket);
 	for (Subscription *s = socket->client.subscriptions, *next; s; s = next)
 	{
@@ -254,6 +255,9 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 		socket_error(socket, ref, 422, "invalid-body", fault);
 	else if (!live_subscription_allowed(&socket->live))
 		socket_error(socket, ref, 429, "too-many", "the user has too many subscriptions");
+	else if (!connection_has_room(socket->connection, want_bytes(&filter.filter)))
+		socket_error(socket, ref, 503, "overloaded",
+					 "the server holds as much for clients as it takes");
 	else if (!live_allowed(&filter.filter, socket->client.identity))
 		socket_error(socket, ref, 403, "forbidden",
 					 "this needs the scope \"subscribe\" for the patterns");

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import struct
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -101,13 +102,67 @@ class Hostile(gateway_lib.Api):
                     os.kill(pid, signal.SIGCONT)
             ensure((await hears.frame("signal"))["data"] == "o" * 7900, "another signal")
 
+    async def shares(self):
+        """What a tenant makes usherd hold leaves room for the others: bodies, messages without an end, filters."""
+        small = usherd.Usherd(self.cluster, name="small", rate_limits=usherd.NO_LIMITS, buffer_bytes_max="2MB", body_timeout_seconds=60, body_rate_min=0,
+                              live_subscriptions_per_user_max=0).start()
+        try:
+            for kind in (self.bodies, self.messages, self.filters):
+                async with contextlib.AsyncExitStack() as stack:
+                    refused = await kind(small, stack)
+                    ensure(refused > 0, "%s: everything is taken" % kind.__name__)
+                    held = self.metric("usherd_buffered_bytes", small)
+                    ensure(900000 < held < 1800000, "%s: %d bytes are held" % (kind.__name__, held))
+                    with small.client(tenant="acme") as client:
+                        ensure(client.append("a-1", data={"text": "x" * 100000}).status == 201, "%s: another tenant finds no room" % kind.__name__)
+                    async with Live(small, small.token(tenant="acme")) as live:
+                        await live.subscribe(filter={"data.text": "x" * 10000})
+                await asyncio.to_thread(lib.wait_until, lambda: self.metric("usherd_buffered_bytes", small) < 65536, 10, "bytes of %s to be given back" % kind.__name__)
+            small.ensure_alive()
+        finally:
+            small.destroy()
+
+    async def bodies(self, daemon, stack):
+        """So many that have not come to their end; how many were refused."""
+        refused = 0
+        for _ in range(80):
+            reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+            stack.callback(writer.close)
+            writer.write(("POST /v1/streams/a-1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n"
+                          "Authorization: Bearer %s\r\n\r\n" % daemon.token()).encode() + b" " * 50000)
+            with contextlib.suppress(asyncio.TimeoutError):
+                refused += b" 503 " in await asyncio.wait_for(reader.readline(), 0.05)
+        return refused
+
+    async def messages(self, daemon, stack):
+        refused = 0
+        for _ in range(60):
+            live = await stack.enter_async_context(Live(daemon, daemon.token()))
+            live.socket.transport.write(b"\x81\xff" + struct.pack("!Q", 65536) + bytes(4) + b" " * 65000)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(live.socket.wait_closed(), 0.05)
+                ensure(live.socket.close_code == 4503, "closed with %s" % live.socket.close_code)
+                refused += 1
+        return refused
+
+    async def filters(self, daemon, stack):
+        refused = 0
+        for n in range(300):
+            if n % 30 == 0:
+                live = await stack.enter_async_context(Live(daemon, daemon.token()))
+            ref = await live.say("subscribe", sub="s%d" % n, filter={"data.text": "%d" % n + "x" * 3000})
+            frame = await live.frame("subscribed", "error")
+            ensure(frame["ref"] == ref and (frame["op"] == "subscribed" or frame["problem"]["status"] == 503), "%s" % frame)
+            refused += frame["op"] == "error"
+        return refused
+
     def signals(self, tenant, topic, data, n):
         with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SET usher.tenant = %s", (tenant,))
             cursor.execute("SELECT usher.signal('%s', %s) FROM generate_series(1, %d) n" % (topic, data, n))
 
-    def metric(self, name):
-        text = self.daemon.admin().get("/metrics").body.decode()
+    def metric(self, name, daemon=None):
+        text = (daemon or self.daemon).admin().get("/metrics").body.decode()
         return float(next(line.split()[1] for line in text.splitlines() if line.startswith(name + " ")))
 
     def settle(self):
@@ -121,7 +176,7 @@ def main():
 
     def rule(name):
         return name, lambda: asyncio.run(getattr(hostile, name)())
-    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood")] + [("settle", hostile.settle)], 120)
+    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood", "shares")] + [("settle", hostile.settle)], 120)
 
 
 if __name__ == "__main__":
