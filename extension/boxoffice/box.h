@@ -86,7 +86,7 @@ typedef struct UsherBox
 {
 	Oid owner; /* of the tables */
 	Oid bookings, items, seats;
-	Oid by_id, by_user, by_key, by_deadline; /* indexes of the bookings */
+	Oid by_id, by_user, by_deadline; /* indexes of the bookings */
 	Oid items_by_booking;
 } UsherBox;
 
@@ -302,7 +302,8 @@ extern bool usher_box_admitted(UsherBoxRequest *r);
 typedef struct UsherBoxLook
 {
 	Snapshot snapshot;
-	Relation rel, by_user, by_key;
+	Relation rel, by_user;
+	struct IndexScanDescData *all, *one; /* bookings of a user; the one of a key */
 	struct TupleTableSlot *slot;
 } UsherBoxLook;
 
@@ -310,14 +311,15 @@ typedef struct UsherUserHas
 {
 	int64 places; /* held and sold */
 	int expired; /* holds that ran out in the last half hour */
+	bool repeated; /* a booking was made with the key: */
+	pg_uuid_t booking_id;
+	int64 fingerprint; /* of its request */
 } UsherUserHas;
 
 extern bool usher_box_status_is(Datum status, const char *name);
 extern void usher_look_end(UsherBoxLook *look);
-extern UsherUserHas usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r);
-/* True: a booking was made with this key; its id, and the fingerprint of its request. */
-extern bool
-usher_look_key(UsherBoxLook *look, const UsherBoxRequest *r, pg_uuid_t *id, int64 *fingerprint);
+/* Unless the user is limited, only the booking with the request's key is looked for. */
+extern UsherUserHas usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r, bool limited);
 
 /* ---- seats.c ---- */
 extern bool usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item);

@@ -64,7 +64,6 @@ usher_box(void)
 	box.by_id = relation_named(nsp, "bookings_pkey");
 	box.items_by_booking = relation_named(nsp, "booking_items_pkey");
 	box.by_user = relation_named(nsp, "bookings_user");
-	box.by_key = relation_named(nsp, "bookings_key");
 	box.by_deadline = relation_named(nsp, "bookings_expiry");
 	box.owner = owner_of(box.bookings);
 	box_generation = generation;

@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #define ABUSE_WINDOW_US (30 * USECS_PER_MINUTE)
@@ -31,7 +32,6 @@ open_tables(UsherBoxLook *look)
 	Ensure(RelationGetNumberOfAttributes(look->rel) == BOOKING_NATTS,
 		   "boxoffice.bookings has other columns than this library knows");
 	look->by_user = index_open(box->by_user, AccessShareLock);
-	look->by_key = index_open(box->by_key, AccessShareLock);
 	look->slot = table_slot_create(look->rel, NULL);
 }
 
@@ -40,8 +40,11 @@ usher_look_end(UsherBoxLook *look)
 {
 	if (look->rel == NULL)
 		return;
+	if (look->all)
+		index_endscan(look->all);
+	if (look->one)
+		index_endscan(look->one);
 	ExecDropSingleTupleTableSlot(look->slot);
-	index_close(look->by_key, AccessShareLock);
 	index_close(look->by_user, AccessShareLock);
 	table_close(look->rel, NoLock);
 	UnregisterSnapshot(look->snapshot);
@@ -56,66 +59,77 @@ usher_box_status_is(Datum status, const char *name)
 		   memcmp(VARDATA_ANY(t), name, VARSIZE_ANY_EXHDR(t)) == 0;
 }
 
-/* Both indexes begin with tenant and user. */
-static void
-user_keys(ScanKey keys, const UsherBoxRequest *r)
+static bool
+holds_places(Datum status)
 {
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(r->tenant_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(r->user_id));
-	keys[1].sk_collation = C_COLLATION_OID;
+	return usher_box_status_is(status, "reserved") ||
+		   usher_box_status_is(status, "payment_pending") ||
+		   usher_box_status_is(status, "confirmed");
 }
 
+/* Scan keys for (tenant, user, key); returns a scan that takes the first n. */
+static IndexScanDesc
+begin_scan(UsherBoxLook *look, const UsherBoxRequest *r, int n)
+{
+	IndexScanDesc *scan = n == 2 ? &look->all : &look->one;
+	ScanKeyData keys[3];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(r->tenant_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(r->user_id));
+	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(r->key));
+	keys[1].sk_collation = keys[2].sk_collation = C_COLLATION_OID;
+	if (*scan == NULL)
+		*scan = usher_index_beginscan(look->rel, look->by_user, look->snapshot, n);
+	index_rescan(*scan, keys, n, NULL, 0);
+	return *scan;
+}
+
+static void
+count_booking(UsherUserHas *has, TupleTableSlot *slot, const UsherBoxRequest *r)
+{
+	bool isnull;
+	Datum status = slot_getattr(slot, BOOKING_STATUS, &isnull);
+
+	if (DatumGetInt64(slot_getattr(slot, BOOKING_EVENT_ID, &isnull)) != r->event_id)
+		return;
+	if (holds_places(status))
+		has->places += DatumGetInt32(slot_getattr(slot, BOOKING_QUANTITY, &isnull));
+	else if (usher_box_status_is(status, "expired") &&
+			 DatumGetTimestampTz(slot_getattr(slot, BOOKING_UPDATED_AT, &isnull)) >
+				 r->created_at - ABUSE_WINDOW_US)
+		has->expired++;
+}
+
+static bool
+has_key(TupleTableSlot *slot, const text *wanted)
+{
+	bool isnull;
+	Datum key = slot_getattr(slot, BOOKING_KEY, &isnull);
+
+	return !isnull && DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, key,
+														   PointerGetDatum(wanted)));
+}
+
+/* Who is limited has few bookings: then one scan finds what counts, and the key. */
 UsherUserHas
-usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r)
+usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r, bool limited)
 {
 	UsherUserHas has = {0};
-	ScanKeyData keys[3];
 	IndexScanDesc scan;
 	bool isnull;
 
 	open_tables(look);
-	user_keys(keys, r);
-	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(r->event_id));
-	scan = usher_index_beginscan(look->rel, look->by_user, look->snapshot, 3);
-	index_rescan(scan, keys, 3, NULL, 0);
+	scan = begin_scan(look, r, limited ? 2 : 3);
 	while (index_getnext_slot(scan, ForwardScanDirection, look->slot))
 	{
-		Datum status = slot_getattr(look->slot, BOOKING_STATUS, &isnull);
-
-		if (usher_box_status_is(status, "reserved") ||
-			usher_box_status_is(status, "payment_pending") ||
-			usher_box_status_is(status, "confirmed"))
-			has.places += DatumGetInt32(slot_getattr(look->slot, BOOKING_QUANTITY, &isnull));
-		else if (usher_box_status_is(status, "expired") &&
-				 DatumGetTimestampTz(slot_getattr(look->slot, BOOKING_UPDATED_AT, &isnull)) >
-					 r->created_at - ABUSE_WINDOW_US)
-			has.expired++;
+		if (limited)
+			count_booking(&has, look->slot, r);
+		if (r->key == NULL || has.repeated || (limited && !has_key(look->slot, r->key)))
+			continue;
+		has.repeated = true;
+		has.booking_id = *DatumGetUUIDP(slot_getattr(look->slot, BOOKING_BOOKING_ID, &isnull));
+		has.fingerprint = DatumGetInt64(slot_getattr(look->slot, BOOKING_FINGERPRINT, &isnull));
 	}
-	index_endscan(scan);
 	ExecClearTuple(look->slot);
 	return has;
-}
-
-bool
-usher_look_key(UsherBoxLook *look, const UsherBoxRequest *r, pg_uuid_t *id, int64 *fingerprint)
-{
-	ScanKeyData keys[3];
-	IndexScanDesc scan;
-	bool found, isnull;
-
-	open_tables(look);
-	user_keys(keys, r);
-	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(r->key));
-	keys[2].sk_collation = C_COLLATION_OID;
-	scan = usher_index_beginscan(look->rel, look->by_key, look->snapshot, 3);
-	index_rescan(scan, keys, 3, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, look->slot);
-	if (found)
-	{
-		*id = *DatumGetUUIDP(slot_getattr(look->slot, BOOKING_BOOKING_ID, &isnull));
-		*fingerprint = DatumGetInt64(slot_getattr(look->slot, BOOKING_FINGERPRINT, &isnull));
-	}
-	index_endscan(scan);
-	ExecClearTuple(look->slot);
-	return found;
 }

@@ -180,10 +180,17 @@ compare_users(const void *a, const void *b)
 }
 
 static bool
+is_limited(const UsherBoxRequest *r)
+{
+	const UsherZoneConfig *c = &r->items[0].config;
+
+	return c->user_limit > 0 || c->abuse_limit > 0;
+}
+
+static bool
 needs_user(const UsherBoxRequest *r)
 {
-	return r->key != NULL || r->items[0].config.user_limit > 0 ||
-		   r->items[0].config.abuse_limit > 0;
+	return r->key != NULL || is_limited(r);
 }
 
 /* Lock the users, and chain the requests of each in the order of the call. */
@@ -220,29 +227,33 @@ same_user(const UsherBoxRequest *a, const UsherBoxRequest *b)
 
 /* ---- one request ---- */
 
-/* Whether a booking was made with the key before; then the request is done, or in conflict with it. */
+/* A booking of this call, made with the key. */
 static bool
-is_repeat(UsherBoxLook *look, UsherBoxRequest *requests, UsherBoxRequest *r)
+find_repeated(UsherBoxRequest *requests, const UsherBoxRequest *r, UsherUserHas *has)
 {
-	int64 known = 0;
-	bool found = false;
-
-	if (r->key == NULL)
-		return false;
-	r->fingerprint = fingerprint(r);
-	for (int i = r->previous; i >= 0 && !found; i = requests[i].previous)
+	for (int i = r->previous; i >= 0 && !has->repeated; i = requests[i].previous)
 		if (!refused(&requests[i]) && requests[i].key && same_user(&requests[i], r) &&
 			same_text(requests[i].key, r->key))
 		{
-			found = true;
-			known = requests[i].fingerprint;
-			r->booking_id = requests[i].booking_id;
+			has->repeated = true;
+			has->fingerprint = requests[i].fingerprint;
+			has->booking_id = requests[i].booking_id;
 		}
-	if (!found)
-		found = usher_look_key(look, r, &r->booking_id, &known);
-	if (!found)
+	return has->repeated;
+}
+
+/* Whether a booking was made with the key before; then the request is done, or in conflict with it. */
+static bool
+is_repeat(UsherBoxLook *look, UsherBoxRequest *requests, UsherBoxRequest *r, UsherUserHas *has)
+{
+	if (r->key)
+		r->fingerprint = fingerprint(r);
+	if (needs_user(r) && (r->key == NULL || !find_repeated(requests, r, has)))
+		*has = usher_look_user(look, r, is_limited(r));
+	if (!has->repeated)
 		return false;
-	r->replayed = known == r->fingerprint;
+	r->booking_id = has->booking_id;
+	r->replayed = has->fingerprint == r->fingerprint;
 	if (!r->replayed)
 		usher_box_refuse(
 			r, ERRCODE_USHER_IDEMPOTENCY_CONFLICT,
@@ -273,14 +284,12 @@ check_sale(UsherBoxRequest *r)
 }
 
 static bool
-check_user(UsherBoxLook *look, UsherBoxRequest *requests, UsherBoxRequest *r)
+check_user(UsherBoxRequest *requests, UsherBoxRequest *r, UsherUserHas has)
 {
 	const UsherZoneConfig *c = &r->items[0].config;
-	UsherUserHas has;
 
-	if (c->user_limit == 0 && c->abuse_limit == 0)
+	if (!is_limited(r))
 		return true;
-	has = usher_look_user(look, r);
 	for (int i = r->previous; i >= 0; i = requests[i].previous)
 		if (!refused(&requests[i]) && !requests[i].replayed && same_user(&requests[i], r) &&
 			requests[i].event_id == r->event_id)
@@ -421,7 +430,9 @@ make_code(char *code)
 static void
 decide(UsherBoxLook *look, UsherBoxRequest *requests, UsherBoxRequest *r)
 {
-	if (is_repeat(look, requests, r) || !check_sale(r) || !check_user(look, requests, r) ||
+	UsherUserHas has = {0};
+
+	if (is_repeat(look, requests, r, &has) || !check_sale(r) || !check_user(requests, r, has) ||
 		!price(r) || !usher_box_admitted(r))
 		return;
 	usher_uuid7(&r->booking_id);

@@ -25,24 +25,20 @@ usher_box_writer_open(UsherBoxWriter *w, Oid relid, int natts)
 	w->updates = false;
 }
 
-/* Of the bookings' partial indexes: the executor would prepare their predicates anew for each call. */
+/* Of the bookings' partial index: the executor would prepare its predicate anew for each call. */
 static bool
 predicate(Oid index, TupleTableSlot *slot, bool *holds)
 {
 	const UsherBox *box = usher_box();
 	bool isnull;
 
-	if (index == box->by_key)
-		*holds = !slot_attisnull(slot, BOOKING_KEY);
-	else if (index == box->by_deadline)
-	{
-		Datum status = slot_getattr(slot, BOOKING_STATUS, &isnull);
+	Datum status;
 
-		*holds = usher_box_status_is(status, "reserved") ||
-				 usher_box_status_is(status, "payment_pending");
-	}
-	else
+	if (index != box->by_deadline)
 		return false;
+	status = slot_getattr(slot, BOOKING_STATUS, &isnull);
+	*holds = usher_box_status_is(status, "reserved") ||
+			 usher_box_status_is(status, "payment_pending");
 	return true;
 }
 

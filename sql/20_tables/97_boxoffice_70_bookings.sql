@@ -1,4 +1,4 @@
--- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it, and the predicates of their indexes.)
+-- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it, and the predicate of their index.)
 CREATE TABLE boxoffice.bookings (
     tenant_id       integer NOT NULL,
     quantity        integer NOT NULL,
@@ -23,8 +23,7 @@ CREATE TABLE boxoffice.bookings (
     reason          text,
     CONSTRAINT bookings_pkey PRIMARY KEY (tenant_id, booking_id)
 );
-CREATE INDEX bookings_user ON boxoffice.bookings (tenant_id, user_id, event_id);
-CREATE UNIQUE INDEX bookings_key ON boxoffice.bookings (tenant_id, user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX bookings_user ON boxoffice.bookings (tenant_id, user_id, idempotency_key);
 CREATE INDEX bookings_show ON boxoffice.bookings (tenant_id, show_id);
 CREATE INDEX bookings_expiry ON boxoffice.bookings (expires_at) WHERE status IN ('reserved', 'payment_pending');
 COMMENT ON TABLE boxoffice.bookings IS
