@@ -211,13 +211,8 @@ reserve_message_read(const PGresult *result, int row, int n, int *element, Reser
 		outcome->id = column(result, row, COLUMN_BOOKING_ID);
 		outcome->code = column(result, row, COLUMN_CODE);
 		outcome->booking = column(result, row, COLUMN_BOOKING);
-		/* jsonb: the format's version, then the text */
-		if (outcome->id.len != 16 || outcome->booking.len < 3 || outcome->booking.data[0] != 1 ||
-			outcome->booking.data[1] != '{')
-			return false;
-		outcome->booking.data++;
-		outcome->booking.len--;
-		return true;
+		return outcome->id.len == 16 && outcome->booking.len >= 2 &&
+			   outcome->booking.data[0] == '{';
 	}
 	if (sqlstate.len != 5)
 		return false;

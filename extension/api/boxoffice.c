@@ -436,8 +436,9 @@ text_or_null(const char *s, bool *isnull)
 static void
 put_outcome(ReturnSetInfo *result, int element, const UsherBoxRequest *r)
 {
-	static UsherBoxPlan json = {
-		.sql = "SELECT boxoffice.booking_json($1, $2)", .nargs = 2, .types = {INT4OID, UUIDOID}};
+	static UsherBoxPlan json = {.sql = "SELECT boxoffice.booking_json($1, $2)::json",
+								.nargs = 2,
+								.types = {INT4OID, UUIDOID}};
 	static UsherBoxPlan code = {.sql = "SELECT b.code FROM boxoffice.bookings b"
 									   " WHERE b.tenant_id = $1 AND b.booking_id = $2",
 								.nargs = 2,
@@ -466,7 +467,7 @@ put_outcome(ReturnSetInfo *result, int element, const UsherBoxRequest *r)
 		v[OUTCOME_CODE] = r->replayed ? booking_from_rows(&code, r->tenant_id, &r->booking_id)
 									  : CStringGetTextDatum(r->code);
 		v[OUTCOME_BOOKING] = r->replayed ? booking_from_rows(&json, r->tenant_id, &r->booking_id)
-										 : JsonbPGetDatum(r->json);
+										 : PointerGetDatum(usher_box_booking_text(r));
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, v, null);
 }

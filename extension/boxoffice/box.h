@@ -11,6 +11,7 @@
  *	  seats.c    numbered seats: taken by name, or the best ones
  *	  look.c     what a user has already: limits, repeated keys
  *	  json.c     a new booking as jsonb
+ *	  json_text.c  a new booking as the text of JSON
  *	  writer.c   rows of a table, many at once
  *	  rows.c     bookings, items and events are written
  *	  end.c      bookings that expire, or are cancelled by the organiser, many at once
@@ -280,7 +281,6 @@ typedef struct UsherBoxRequest
 	char code[USHER_BOX_CODE_LEN + 1];
 	int32 quantity;
 	int64 event_id, total, tax, fee;
-	Jsonb *json; /* of the event */
 	int64 fingerprint;
 	uint64 user_hash;
 	int previous; /* an earlier request of the same user in this call; -1: none */
@@ -343,7 +343,11 @@ extern void usher_box_end(UsherBoxEnded *ended, int n, text *reason);
 /* ---- json.c ---- */
 extern Jsonb *usher_box_items_json(const UsherBoxRequest *r);
 extern Jsonb *usher_box_booking_json(const UsherBoxRequest *r);
+extern const char *usher_box_time_text(TimestampTz at);
 extern Jsonb *usher_box_ended_json(const UsherBoxEnded *b, const text *reason);
+
+/* ---- json_text.c ---- */
+extern text *usher_box_booking_text(const UsherBoxRequest *r);
 
 /* ---- writer.c ---- */
 #define USHER_BOX_WRITER_ROWS 100 /* at once: some pages */

@@ -145,9 +145,9 @@ add_integer(Json *json, int64 n)
 	entry(json, JENTRY_ISNUMERIC, padding + kept[k].len);
 }
 
-/* Those of a batch were all made at one time, and most expire at one. */
-static void
-add_time(Json *json, TimestampTz at)
+/* Those of a batch were all made at one time, and most expire at one.  Valid until some calls later. */
+const char *
+usher_box_time_text(TimestampTz at)
 {
 	static struct
 	{
@@ -159,15 +159,20 @@ add_time(Json *json, TimestampTz at)
 
 	for (int i = 0; i < TIMES; i++)
 		if (kept[i].at == at && at != 0)
-		{
-			add_string(json, kept[i].text, strlen(kept[i].text));
-			return;
-		}
+			return kept[i].text;
 	next = (next + 1) % TIMES;
 	kept[next].at = 0;
 	(void) JsonEncodeDateTime(kept[next].text, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
 	kept[next].at = at;
-	add_string(json, kept[next].text, strlen(kept[next].text));
+	return kept[next].text;
+}
+
+static void
+add_time(Json *json, TimestampTz at)
+{
+	const char *text = usher_box_time_text(at);
+
+	add_string(json, text, strlen(text));
 }
 
 static void

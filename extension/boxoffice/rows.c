@@ -140,8 +140,8 @@ write_events(UsherBoxRequest **granted, int n)
 							.type = type,
 							.metadata = granted[i]->metadata ? granted[i]->metadata : empty};
 
-		event.data = granted[i]->json = usher_box_booking_json(granted[i]);
 		old = MemoryContextSwitchTo(scratch);
+		event.data = usher_box_booking_json(granted[i]);
 		(void) usher_append_event(&event);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);

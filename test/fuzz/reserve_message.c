@@ -20,7 +20,6 @@ const char *const usher_fuzz_words[] = {"\x01\x80",
 										"\x10"
 										"0123456789abcdef",
 										"\x08\x80\x80\x80\x03",
-										"\x03\x01{}",
 										"\x02{}",
 										"\xff",
 										NULL};

@@ -173,7 +173,7 @@ test_group(int n, bool tokens)
 static Slice
 booking_value(void)
 {
-	return of("\1{\"status\": \"reserved\"}");
+	return of("{\"status\": \"reserved\"}");
 }
 
 static PGresult *
