@@ -28,7 +28,7 @@
 #define BATCH      1000
 #define LOCKED_MS  20 /* what is due is locked by others: look again */
 #define NO_SLOT_MS 5000
-#define BAD_MS     1000 /* some cannot expire: try them again */
+#define BAD_MS     1000 /* some cannot expire, or be cancelled: try them again */
 
 PGDLLEXPORT void usher_boxoffice_main(Datum arg);
 
@@ -140,7 +140,7 @@ box_round(void *state)
 	settled = DatumGetInt32(run(&settle, args, "cancelling bookings of cancelled shows", &isnull));
 	if (expired == (one_by_one ? 1 : BATCH) || settled > 0)
 		return 0;
-	bad = w->bad > 0;
+	bad = w->bad > 0 || settled < 0;
 	w->bad = 0;
 	return bad ? BAD_MS : until_next(w->db);
 }

@@ -543,6 +543,35 @@ def run_stuck(cluster, options):
     ensure_empty(cluster.rows("SELECT invariant, detail FROM boxoffice.check('20 s') WHERE NOT ok"), "boxoffice.check()")
 
 
+def run_unsettled(cluster, options):
+    """Cancelled shows whose bookings cannot be cancelled yet hold up neither others' nor what is due."""
+    reserve = "SELECT booking_id FROM boxoffice.reserve(%s, %s, %s, 1, ttl => %s)"
+    open_sale, locked_sale, third = (Sale(cluster, options.seed) for _ in range(3))
+    with lib.contextlib.closing(cluster.connect()) as one, lib.contextlib.closing(cluster.connect()) as other:
+        seller, writer = one.cursor(), other.cursor()
+        seller.execute("BEGIN")         # who is still at work when the event is cancelled
+        seller.execute(reserve, (open_sale.show, open_sale.zones[0], "seller", "10 min"))
+        held = [[cluster.value(reserve, (sale.show, sale.zones[0], "held-%d" % n, "10 min")) for n in range(3)] for sale in (locked_sale, third)]
+        writer.execute("BEGIN")
+        writer.execute("SELECT usher.append('booking-' || %s, 'note.made', '{}')", (held[0][0],))
+        for sale in (open_sale, locked_sale, third):
+            cluster.rows("SELECT boxoffice.cancel_event(%s)", (sale.event,))
+        status = "SELECT count(*) FROM boxoffice.bookings WHERE booking_id = ANY (%s::uuid[]) AND status = %s"
+        settled = "SELECT settled FROM boxoffice.shows WHERE show_id = %s"
+        lib.wait_until(lambda: cluster.value(status, (held[0] + held[1], "cancelled")) == 5, 30, "all but the locked one to be cancelled", 0.1)
+        lib.wait_until(lambda: cluster.value(settled, (third.show,)), 30, "the third show to be settled", 0.1)
+        ensure(not cluster.value(settled, (open_sale.show,)) and not cluster.value(settled, (locked_sale.show,)), "a show was settled too early")
+        other_sale = Sale(cluster, options.seed)
+        due = cluster.value(reserve, (other_sale.show, other_sale.zones[0], "due", "1 s"))
+        lib.wait_until(lambda: cluster.value(status, ([due], "expired")) == 1, 30, "what is due to expire", 0.1)
+        seller.execute("COMMIT")
+        writer.execute("ROLLBACK")
+    lib.wait_until(lambda: cluster.value("SELECT bool_and(settled) FROM boxoffice.shows"), 30, "all cancelled shows to be settled", 0.1)
+    ensure(cluster.value("SELECT count(*) FROM boxoffice.bookings WHERE show_id = ANY (%s) AND status <> 'cancelled'",
+                         ([open_sale.show, locked_sale.show, third.show],)) == 0, "a booking of a cancelled show is left")
+    ensure_empty(cluster.rows("SELECT invariant, detail FROM boxoffice.check('20 s') WHERE NOT ok"), "boxoffice.check()")
+
+
 def test(options, *parts):
     cluster = lib.Cluster(lib.work_directory()).initdb().start().create()
     for part in parts:
@@ -554,4 +583,4 @@ def test(options, *parts):
 if __name__ == "__main__":
     options = lib.arguments("The box office beside a model.", calls=(int, 100000, "how many calls the sessions make"))
     lib.main([("what a sale tells its clients has a serial order", lambda: test(options, run_model)),
-              ("no seat is sold twice, no group that fits is refused; no deadlock", lambda: test(options, run_seats, run_reversed, run_stuck))], 1500)
+              ("no seat is sold twice, no group that fits is refused; no deadlock", lambda: test(options, run_seats, run_reversed, run_stuck, run_unsettled))], 1500)
