@@ -124,8 +124,10 @@ extern void usher_box_check_state(void);
 typedef struct UsherZoneKey
 {
 	Oid dboid;
-	int32 tenant_id;
+	Oid log_relid; /* which incarnation of the extension */
 	int64 zone_id;
+	int32 tenant_id;
+	int32 unused;
 } UsherZoneKey;
 
 typedef enum UsherZoneState
@@ -151,7 +153,7 @@ typedef struct UsherZoneSlot
 	int64 open; /* taken by transactions that have not ended */
 	int32 next_unused;
 	int32 holder; /* of a HELD one: number of its backend */
-	char pad[16];
+	char pad[8];
 } UsherZoneSlot;
 
 StaticAssertDecl(sizeof(UsherZoneSlot) == 64, "a zone's slot is a cache line");

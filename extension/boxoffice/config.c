@@ -41,6 +41,7 @@ enum
 
 static HTAB *kept;
 static uint32 kept_generation;
+static Oid kept_log; /* the incarnation of the extension that it is of */
 
 uint32
 usher_box_config_generation(void)
@@ -127,9 +128,11 @@ usher_zone_config(const UsherZoneConfigKey *key, UsherZoneConfig *config)
 	UsherZoneConfig *entry;
 
 	pg_read_barrier();
-	if (kept == NULL || kept_generation != generation || hash_get_num_entries(kept) > KEPT_MAX)
+	if (kept == NULL || kept_generation != generation || kept_log != usher_catalog()->log ||
+		hash_get_num_entries(kept) > KEPT_MAX)
 	{
 		keep_none();
+		kept_log = usher_catalog()->log;
 		kept_generation = generation;
 	}
 	entry = usher_box_config_changed_here() ? NULL : hash_search(kept, key, HASH_FIND, NULL);

@@ -14,6 +14,8 @@
  */
 #include "boxoffice/box.h"
 
+#include "log/log.h"
+
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -92,6 +94,7 @@ key_of(int32 tenant_id, int64 zone_id)
 
 	memset(&key, 0, sizeof(key));
 	key.dboid = MyDatabaseId;
+	key.log_relid = usher_catalog()->log;
 	key.tenant_id = tenant_id;
 	key.zone_id = zone_id;
 	return key;

@@ -4,13 +4,13 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH open AS (
-        SELECT s.row_rank, s.number, s.number - row_number() OVER (PARTITION BY s.row_rank ORDER BY s.number) AS island
+        SELECT s.row_rank, s.number::bigint AS number, s.number - row_number() OVER (PARTITION BY s.row_rank ORDER BY s.number) AS island
         FROM boxoffice.seats s
         WHERE s.tenant_id = tenant AND s.zone_id = zone AND s.booking_id IS NULL AND (s.accessible OR NOT only_accessible) AND s.label <> ALL (without)
     ), islands AS (
         SELECT o.row_rank, min(o.number) AS first, max(o.number) AS last FROM open o GROUP BY o.row_rank, o.island HAVING count(*) >= n
     ), rows AS (
-        SELECT s.row_rank, (min(s.number) + max(s.number)) / 2.0 AS centre
+        SELECT s.row_rank, (min(s.number)::bigint + max(s.number)) / 2.0 AS centre
         FROM boxoffice.seats s WHERE s.tenant_id = tenant AND s.zone_id = zone GROUP BY s.row_rank
     ), best AS (
         SELECT i.row_rank, c AS first

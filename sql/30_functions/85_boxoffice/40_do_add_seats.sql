@@ -10,7 +10,7 @@ BEGIN
         RAISE EXCEPTION 'a row has a name, a rank and 1 to 10000 seats' USING ERRCODE = 'US018';
     END IF;
     PERFORM boxoffice.zone_pin(tenant, zone);
-    IF NOT (SELECT z.numbered FROM boxoffice.zones z WHERE z.tenant_id = tenant AND z.zone_id = zone FOR NO KEY UPDATE) THEN
+    IF NOT (boxoffice.locked_zone(tenant, zone)).numbered THEN
         RAISE EXCEPTION 'zone % has no numbered seats', zone USING ERRCODE = 'US018';
     END IF;
     INSERT INTO boxoffice.seats (tenant_id, zone_id, label, row_rank, number, accessible)

@@ -8,6 +8,9 @@ DECLARE
     part   record;
     given  integer[];
 BEGIN
+    IF length(reason) > 1000 THEN
+        RAISE EXCEPTION 'a reason has at most 1000 characters' USING ERRCODE = 'US018';
+    END IF;
     b := boxoffice.locked_booking(tenant, booking, user_id);
     IF b.status = 'cancelled' AND items IS NULL THEN
         RETURN boxoffice.booking_row(tenant, booking);

@@ -14,6 +14,9 @@ DECLARE
     n       bigint;
     example text;
 BEGIN
+    IF wait IS NULL OR wait NOT BETWEEN interval '0' AND interval '1 hour' THEN
+        RAISE EXCEPTION 'wait must be 0 to 1 hour' USING ERRCODE = 'US018';
+    END IF;
     FOR z IN SELECT t.zone_id FROM boxoffice.zones t WHERE t.tenant_id = tenant ORDER BY t.zone_id LOOP
         zones := zones + 1;
         slot := boxoffice.zone_hold(tenant, z.zone_id, (1000 * extract(epoch FROM wait))::integer);

@@ -9,7 +9,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM boxoffice.events e WHERE e.tenant_id = tenant AND e.event_id = event) THEN
         RAISE EXCEPTION 'there is no event %', coalesce(event::text, 'null') USING ERRCODE = 'US034';
     END IF;
-    PERFORM boxoffice.check_time_zone(time_zone);
+    PERFORM boxoffice.check_show_time(starts_local, time_zone);
     INSERT INTO boxoffice.shows (tenant_id, event_id, time_zone, starts_local) VALUES (tenant, event, time_zone, starts_local) RETURNING show_id INTO id;
     PERFORM boxoffice.emit(tenant, 'show-' || id, 'show.created', jsonb_build_object('show', id, 'event', event, 'time_zone', time_zone, 'starts_local', starts_local));
     RETURN id;

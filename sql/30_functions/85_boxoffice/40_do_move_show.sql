@@ -9,12 +9,7 @@ BEGIN
     IF s.cancelled THEN
         RAISE EXCEPTION 'show % is cancelled', show USING ERRCODE = 'US037';
     END IF;
-    IF starts_local IS NULL THEN
-        RAISE EXCEPTION 'a show begins at some time' USING ERRCODE = 'US018';
-    END IF;
-    IF time_zone IS NOT NULL THEN
-        PERFORM boxoffice.check_time_zone(time_zone);
-    END IF;
+    PERFORM boxoffice.check_show_time(starts_local, coalesce(time_zone, s.time_zone));
     UPDATE boxoffice.shows t SET starts_local = do_move_show.starts_local, time_zone = coalesce(do_move_show.time_zone, t.time_zone), updated_at = clock_timestamp()
     WHERE t.tenant_id = tenant AND t.show_id = show;
     PERFORM boxoffice.emit(tenant, 'show-' || show, 'show.rescheduled', jsonb_build_object('show', show, 'event', s.event_id, 'starts_local', starts_local,

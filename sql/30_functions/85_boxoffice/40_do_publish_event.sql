@@ -4,12 +4,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    e boxoffice.events;
+    e boxoffice.events := boxoffice.locked_event(tenant, event);
 BEGIN
-    SELECT t.* INTO e FROM boxoffice.events t WHERE t.tenant_id = tenant AND t.event_id = event FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no event %', coalesce(event::text, 'null') USING ERRCODE = 'US034';
-    END IF;
     IF e.status <> 'draft' THEN
         RAISE EXCEPTION 'event % is %', event, e.status USING ERRCODE = 'US037';
     END IF;

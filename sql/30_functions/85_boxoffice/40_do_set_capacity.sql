@@ -7,7 +7,7 @@ DECLARE
     z boxoffice.zones;
 BEGIN
     PERFORM boxoffice.zone_pin(tenant, zone);
-    SELECT t.* INTO z FROM boxoffice.zones t WHERE t.tenant_id = tenant AND t.zone_id = zone FOR NO KEY UPDATE;
+    z := boxoffice.locked_zone(tenant, zone);
     IF z.numbered THEN
         RAISE EXCEPTION 'a numbered zone has as many places as seats' USING ERRCODE = 'US018', HINT = 'Call boxoffice.add_seats.';
     END IF;

@@ -4,12 +4,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    before text;
+    before text := (boxoffice.locked_zone(tenant, zone)).name;
 BEGIN
-    SELECT z.name INTO before FROM boxoffice.zones z WHERE z.tenant_id = tenant AND z.zone_id = zone FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no zone %', coalesce(zone::text, 'null') USING ERRCODE = 'US034';
-    END IF;
     UPDATE boxoffice.zones z SET name = coalesce(do_update_zone.name, z.name) WHERE z.tenant_id = tenant AND z.zone_id = zone;
     PERFORM boxoffice.emit(tenant, 'zone-' || zone, 'zone.updated', jsonb_build_object('zone', zone, 'name', coalesce(name, before), 'before', before));
 END

@@ -1,0 +1,115 @@
+-- The box office at its edges: the ends of numbers and times, nulls, what is too long; and a sale whose extension is dropped and made anew.
+\pset format unaligned
+\pset tuples_only on
+CREATE DATABASE regress_usher_edges;
+\c regress_usher_edges
+SET client_min_messages = warning;
+CREATE FUNCTION pg_temp.why(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END
+$$;
+CREATE FUNCTION pg_temp.show(capacity bigint, price bigint DEFAULT 1000) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    event bigint := boxoffice.create_event('Edge', 'EUR', max_expired_holds => NULL);
+    show  bigint := boxoffice.create_show(event, 'Europe/Berlin', '2035-01-01 20:00');
+BEGIN
+    PERFORM boxoffice.create_price_type(boxoffice.create_zone(show, 'zone', capacity), 'adult', price);
+    PERFORM boxoffice.publish_event(event);
+    RETURN show;
+END
+$$;
+
+-- an extension that comes again counts its own zones, in sessions that knew the old one, too
+CREATE EXTENSION pg_usher;
+SELECT pg_temp.show(100);
+SELECT (r).total FROM boxoffice.reserve(1, 1, 'ann', 3) r;
+DROP EXTENSION pg_usher CASCADE;
+CREATE EXTENSION pg_usher;
+SELECT pg_temp.show(5, 7000);
+SELECT free FROM boxoffice.availability(1);
+SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 6)');
+SELECT (r).total FROM boxoffice.reserve(1, 1, 'ann', 4) r;
+SELECT free FROM boxoffice.availability(1);
+-- and a drop that rolls back has dropped nothing
+BEGIN;
+DROP EXTENSION pg_usher CASCADE;
+CREATE EXTENSION pg_usher;
+SELECT pg_temp.show(50);
+SELECT (r).quantity FROM boxoffice.reserve(1, 1, 'ann', 50) r;
+ROLLBACK;
+SELECT free FROM boxoffice.availability(1);
+SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 2)');
+SELECT invariant, detail FROM boxoffice.check() WHERE NOT ok;
+
+-- capacities
+SELECT pg_temp.why('SELECT boxoffice.set_capacity(NULL, 5)'), pg_temp.why('SELECT boxoffice.set_capacity(999, 5)'), pg_temp.why('SELECT boxoffice.set_capacity(1, NULL)'),
+    pg_temp.why('SELECT boxoffice.set_capacity(1, -1)'), pg_temp.why('SELECT boxoffice.update_zone(NULL, ''x'')');
+SELECT boxoffice.set_capacity(1, 9223372036854775807);
+SELECT free FROM boxoffice.availability(1);
+SELECT pg_temp.why('SELECT boxoffice.set_capacity(1, 3)');
+SELECT boxoffice.set_capacity(1, 4);
+SELECT free FROM boxoffice.availability(1);
+-- a check that would wait for nothing, or for ever
+SELECT pg_temp.why('SELECT boxoffice.check(NULL)'), pg_temp.why('SELECT boxoffice.check(''-1 s'')'), pg_temp.why('SELECT boxoffice.check(''100 years'')');
+
+-- seats at the ends of numbers
+SELECT boxoffice.create_zone(1, 'seats', 0, true) AS seats \gset
+SELECT boxoffice.create_price_type(:seats, 'adult', 1) > 0;
+SELECT boxoffice.add_seats(:seats, 'A', 1, 2147483640, 2147483647), boxoffice.add_seats(:seats, 'B', 2, -2147483648, -2147483640, '{-2147483648,NULL,5}');
+SELECT (r).items -> 0 -> 'seats' FROM boxoffice.reserve(1, :seats, 'ann', 2) r;
+SELECT (r).items -> 0 -> 'seats' FROM boxoffice.reserve(1, :seats, 'ann', 9) r;
+SELECT (r).items -> 0 -> 'seats' FROM boxoffice.best_available(1, :seats, 'ann', 6, split => true) r;
+SELECT pg_temp.why('SELECT boxoffice.add_seats(NULL, ''C'', 3, 1, 5)'), pg_temp.why(format('SELECT boxoffice.add_seats(%s, ''C'', 3, 5, 1)', :seats)),
+    pg_temp.why(format('SELECT boxoffice.add_seats(%s, ''C'', 3, -2147483648, 2147483647)', :seats)), pg_temp.why('SELECT boxoffice.add_seats(1, ''C'', 3, 1, 5)'),
+    pg_temp.why(format('SELECT boxoffice.add_seats(%s, ''C'', 3, NULL, 5)', :seats)), pg_temp.why(format('SELECT boxoffice.add_seats(%s, repeat(''x'', 63), 3, 1, 5)', :seats));
+SELECT boxoffice.add_seats(:seats, 'C', 3, 1, 5);
+SELECT pg_temp.why(format('SELECT boxoffice.reserve(1, %s, ''ann'', 2, ARRAY[''C1'', ''C1''])', :seats)), pg_temp.why(format('SELECT boxoffice.reserve(1, %s, ''ann'', 1, ARRAY[NULL])', :seats)),
+    pg_temp.why(format('SELECT boxoffice.reserve(1, %s, ''ann'', 2, ''{{A,B},{C,D}}'')', :seats)), pg_temp.why(format('SELECT boxoffice.reserve(1, %s, ''ann'', 1, ''{}'')', :seats));
+
+-- what is asked for
+SELECT boxoffice.set_capacity(1, 100000);
+SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, 1, ''ann'', %s, ttl => %L)', show, n, ttl))
+FROM (VALUES ('1', '0', '1 min'), ('1', 'NULL', '1 min'), ('1', '2147483647', '1 min'), ('1', '1', '200000 years'), ('1', '1', '-1 s'), ('1', '1', '0.9 s'), ('NULL', '1', '1 min')) v (show, n, ttl);
+SELECT pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', NULL)'), pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', ''{}'')'),
+    pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', ARRAY[NULL]::boxoffice.reserve_item[])'),
+    pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', array_fill(ROW(1, NULL, 1, NULL)::boxoffice.reserve_item, ARRAY[100000]))'),
+    pg_temp.why('SELECT boxoffice.reserve_many(array_fill(NULL::boxoffice.reserve_request, ARRAY[501]))'), pg_temp.why('SELECT boxoffice.reserve_many(NULL)');
+SELECT sqlstate, count(*) FROM boxoffice.reserve_many(array_fill(NULL::boxoffice.reserve_request, ARRAY[500])) GROUP BY 1;
+-- money: half goes to the even one, once an item; the most there can be; more is refused
+SELECT boxoffice.create_price_type(1, 'halves', 50, 100, 300, 1) AS halves \gset
+SELECT (r).tax, (r).fee, (r).total FROM generate_series(1, 4) n CROSS JOIN LATERAL boxoffice.reserve(1, 1, 'ann', n, price_type => :halves) r;
+SELECT (r).tax, (r).fee, (r).total FROM boxoffice.reserve_items(1, 'ann', ARRAY[ROW(1, :halves, 1, NULL), ROW(1, :halves, 3, NULL)]::boxoffice.reserve_item[]) r;
+SELECT boxoffice.create_price_type(1, 'most', 1000000000000, 100000, 100000, 2) AS most \gset
+SELECT (r).total FROM boxoffice.reserve_items(1, 'ann', array_fill(ROW(1, :most, 1000, NULL)::boxoffice.reserve_item, ARRAY[20])) r;
+SELECT pg_temp.why('SELECT boxoffice.create_price_type(1, ''more'', 1000000000001)'), pg_temp.why('SELECT boxoffice.create_price_type(1, ''more'', 1, 100001)'), pg_temp.why('SELECT boxoffice.create_price_type(1, ''less'', -1)');
+
+-- times that have no instant, hours that there are twice or not at all
+SELECT pg_temp.why(format('SELECT boxoffice.create_show(1, %L, %L)', zone, at))
+FROM (VALUES ('UTC', 'infinity'), ('UTC', '-infinity'), ('America/Los_Angeles', '294276-12-31 23:59'), ('Pacific/Kiritimati', '4714-11-24 BC'), ('UTC', NULL), (NULL, '2035-01-01'), ('europe/berlin', '2035-01-01')) v (zone, at);
+SELECT pg_temp.why('SELECT boxoffice.move_show(1, ''infinity'')'), pg_temp.why('SELECT boxoffice.move_show(1, NULL)');
+SELECT boxoffice.create_show(1, 'Europe/Berlin', '2035-03-25 02:30') AS gap, boxoffice.create_show(1, 'Europe/Berlin', '2035-10-28 02:30') AS twice \gset
+SELECT starts_local, (starts_local AT TIME ZONE time_zone) AT TIME ZONE 'UTC' FROM boxoffice.shows WHERE show_id IN (:gap, :twice) ORDER BY show_id;
+
+-- steps of a booking
+SELECT booking_id AS one FROM boxoffice.reserve(1, 1, 'ann', 1) \gset
+SELECT pg_temp.why(format('SELECT boxoffice.extend(%L, %L)', :'one', more)) FROM (VALUES (NULL), ('-1 s'), ('0'), ('290000 years'), ('-1 month 32 days')) v (more);
+SELECT pg_temp.why(format('SELECT boxoffice.cancel(%L, items => %L)', :'one', items)) FROM (VALUES ('{}'), ('{NULL}'), ('{1,NULL}'), ('{2}'), ('{-2147483648}')) v (items);
+SELECT pg_temp.why(format('SELECT boxoffice.cancel(%L, repeat(''x'', 1001))', :'one')), pg_temp.why(format('SELECT boxoffice.confirm(%L, repeat(''x'', 256))', :'one')),
+    pg_temp.why(format('SELECT boxoffice.begin_payment(%L, repeat(''x'', 256))', :'one')), pg_temp.why(format('SELECT boxoffice.confirm(%L, '''')', :'one')), pg_temp.why('SELECT boxoffice.confirm(NULL, ''x'')');
+SELECT (b).status FROM boxoffice.booking(:'one') b;
+SELECT pg_temp.why(format('SELECT boxoffice.booking(%L, ''eve'')', :'one')), pg_temp.why(format('SELECT boxoffice.cancel(%L, user_id => ''eve'')', :'one')),
+    pg_temp.why(format('SELECT boxoffice.extend(%L, ''1 s'', ''eve'')', :'one')), pg_temp.why(format('SELECT boxoffice.begin_payment(%L, ''x'', ''eve'')', :'one')), pg_temp.why(format('SELECT boxoffice.confirm(%L, ''x'', ''eve'')', :'one'));
+-- edges of the sale
+SELECT boxoffice.update_event(1, sale_from => clock_timestamp() + '1 hour');
+SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 1)'), pg_temp.why('SELECT boxoffice.update_event(1, sale_until => clock_timestamp())');
+SELECT boxoffice.update_event(1, sale_from => clock_timestamp(), sale_until => clock_timestamp() + '1 hour');
+SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 1)');
+SELECT boxoffice.update_event(1, sale_until => clock_timestamp(), clear => '{sale_from}');
+SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 1)');
+SELECT invariant, detail FROM boxoffice.check() WHERE NOT ok;
+\c postgres
+DROP DATABASE regress_usher_edges;
