@@ -62,10 +62,11 @@ def fault(document, schema, value):
 class Api:
     """c is a client of the tenant default with all scopes, acme one of another tenant."""
 
-    def __init__(self):
-        self.cluster = lib.Cluster(lib.work_directory(), conf={"usher.partition_size": "1000", "track_functions": "all"}).initdb().start().create()
+    def __init__(self, conf=None, **settings):
+        conf = dict({"usher.partition_size": "1000", "track_functions": "all"}, **(conf or {}))
+        self.cluster = lib.Cluster(lib.work_directory(), conf=conf).initdb().start().create()
         self.cluster.rows("SELECT usher.create_tenant('acme')")
-        self.daemon = usherd.Usherd(self.cluster).start()
+        self.daemon = usherd.Usherd(self.cluster, **settings).start()
         self.c = self.daemon.client()
         self.acme = self.daemon.client(tenant="acme")
 
