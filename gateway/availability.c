@@ -279,10 +279,8 @@ show_find(const char *tenant, int64_t id)
 	*bucket = show;
 	if (here.counts.shows++ == 0)
 	{
-		here.tail = (TailListener){.events = tail_events,
-								   .moved = tail_moved,
-								   .wants_events = true,
-								   .wants_content = true};
+		here.tail = (TailListener){
+			.events = tail_events, .moved = tail_moved, .wants = TAIL_CONTENT};
 		tail_listen(&here.tail);
 		ev_timer_init(&here.tick, on_tick, TICK_SECONDS, TICK_SECONDS);
 		ev_timer_start(usherd_loop, &here.tick);

@@ -195,7 +195,7 @@ control_start(void)
 	ev_timer_start(usherd_loop, &control.limits);
 	control.tail = (TailListener){.events = tail_events,
 								  .moved = tail_moved,
-								  .wants_events = true,
+								  .wants = TAIL_HEADS,
 								  .patience_seconds = PATIENCE_SECONDS};
 	tail_listen(&control.tail);
 	db_on_ready(database_came);

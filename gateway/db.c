@@ -112,6 +112,19 @@ db_on_ready(void (*callback)(void))
 		journal(JOURNAL_ERROR, "too many wait for the database");
 }
 
+/* It stands in the detail. */
+int64_t
+db_oldest_position(const PGresult *error)
+{
+	const char *sqlstate = PQresultErrorField(error, PG_DIAG_SQLSTATE);
+	const char *detail = PQresultErrorField(error, PG_DIAG_MESSAGE_DETAIL);
+
+	if (sqlstate == NULL || detail == NULL || strcmp(sqlstate, "US004") != 0)
+		return -1;
+	detail += strcspn(detail, "0123456789");
+	return *detail != '\0' ? strtoll(detail, NULL, 10) : -1;
+}
+
 Oid
 db_type(const char *name)
 {

@@ -91,6 +91,9 @@ extern void db_stop(void); /* ends all connections; calls end as lost or unsent 
  */
 extern Oid db_type(const char *name);
 
+/* Of US004 position_gone: the oldest position that is kept, as usher.oldest_position(); -1: it is another error. */
+extern int64_t db_oldest_position(const PGresult *error);
+
 /* Called when connections stand again after none did (to read what was missed). */
 extern void db_on_ready(void (*callback)(void));
 

@@ -171,7 +171,7 @@ fanout_writable(Client *client)
 static void
 listen_for_clients(void)
 {
-	fanout.tail.wants_events = fanout.tail.wants_content = fanout.clients != NULL;
+	fanout.tail.wants = fanout.clients != NULL ? TAIL_CONTENT : TAIL_POSITION;
 }
 
 void

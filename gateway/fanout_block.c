@@ -290,23 +290,10 @@ page_came(Page *page, PGresult *result)
 	return true;
 }
 
-/* The oldest position that is left, from the error's detail; -1: it does not say. */
-static int64_t
-oldest_of(const PGresult *result)
-{
-	const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-
-	while (detail && *detail && (*detail < '0' || *detail > '9'))
-		detail++;
-	return detail && *detail ? strtoll(detail, NULL, 10) : -1;
-}
-
 /* So it is for all of the tenant who wait there or in front of it. */
 static void
-page_gone(const Page *page, const PGresult *result)
+page_gone(const Page *page, int64_t oldest)
 {
-	int64_t oldest = oldest_of(result);
-
 	for (Subscription *s = block.first, *next; s; s = next)
 	{
 		next = s->wait_next;
@@ -321,14 +308,14 @@ static void
 page_read(void *context, DbOutcome outcome, PGresult *result)
 {
 	Page *page = context;
-	const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	int64_t oldest = db_oldest_position(result);
 	bool failed = false;
 
 	page->reading = false;
 	if (outcome == DB_DONE && PQntuples(result) > 0)
 		failed = !page_came(page, result);
-	else if (sqlstate && strcmp(sqlstate, "US004") == 0)
-		page_gone(page, result);
+	else if (oldest >= 0)
+		page_gone(page, oldest);
 	else
 		failed = true; /* block_sweep() comes */
 	free(page->tenant);

@@ -204,7 +204,7 @@ client_gone(Request *request)
 static void
 listen_or_leave(void)
 {
-	parked.listener.wants_events = parked.watching > 0;
+	parked.listener.wants = parked.watching > 0 ? TAIL_HEADS : TAIL_POSITION;
 	if (parked.count > 0 && !parked.listening)
 	{
 		parked.listening = true;
@@ -321,7 +321,7 @@ join(Waiter *waiter)
 	if (waiter->position < 0)
 		parked.watching++;
 	list_add(waiter->position >= 0 ? &parked.positions : list_of(waiter->tenant), waiter);
-	waiter->complete_after = parked.listening && parked.listener.wants_events &&
+	waiter->complete_after = parked.listening && parked.listener.wants == TAIL_HEADS &&
 									 tail_position() >= 0
 								 ? tail_position()
 								 : INT64_MAX;

@@ -31,7 +31,7 @@
 #define TICKET {"ticket", "query", "{\"type\":\"string\",\"maxLength\":255}", \
 		"Of POST /v1/tickets, where Authorization cannot be sent.", false}
 #define APPENDED {201, JSON, "Appended", "Committed: each event's id, version and position."}
-#define GONE {410, PROBLEM, "Problem", "Events behind this position were removed: oldest_position is where one can go on."}
+#define GONE {410, PROBLEM, "Problem", "Events behind this position were removed: what is left begins with oldest_position."}
 #define LEASE_REPLIES {{204, NULL, NULL, "Done."}, \
 		{409, PROBLEM, "Problem", "The lease is over (lease-lost), or does not fit."}}
 /* clang-format on */

@@ -41,7 +41,7 @@ static struct
 	double failing_since; /* 0: the last call went well */
 	ev_timer again;
 	bool prepared; /* the timer */
-	bool with_content; /* the heads that are being read */
+	TailWish reading; /* what was asked for last */
 	double retry_seconds;
 	char position_text[24], timeout_text[32], signals_text[24];
 	void (*on_signals)(int64_t last);
@@ -70,13 +70,16 @@ static const DbStatement content_statement = {
 
 static void step(void);
 
-static bool
-events_wanted(void)
+/* The most that anybody wants. */
+static TailWish
+wanted(void)
 {
+	TailWish most = TAIL_POSITION;
+
 	for (TailListener *l = tail.first; l; l = l->next)
-		if (l->wants_events)
-			return true;
-	return false;
+		if (l->wants > most)
+			most = l->wants;
+	return most;
 }
 
 /* Before the next call. */
@@ -89,15 +92,6 @@ pace_seconds(void)
 		if (l->patience_seconds < least)
 			least = l->patience_seconds;
 	return least > PACE_SECONDS ? least : PACE_SECONDS;
-}
-
-static bool
-content_wanted(void)
-{
-	for (TailListener *l = tail.first; l; l = l->next)
-		if (l->wants_content)
-			return true;
-	return false;
 }
 
 static void
@@ -120,11 +114,11 @@ step_after(double seconds)
 	ev_timer_start(usherd_loop, &tail.again);
 }
 
-/* Not of what was asked for before it wanted the content. */
+/* Not of what was asked for before it wanted so much. */
 static bool
 hears(const TailListener *l)
 {
-	return l->wants_events && (tail.with_content || !l->wants_content);
+	return l->wants > TAIL_POSITION && l->wants <= tail.reading;
 }
 
 static void
@@ -188,7 +182,7 @@ waited(void *context, DbOutcome outcome, PGresult *result)
 	if (stable > tail.stable)
 		tail.stable = stable;
 	take_signals(PQgetvalue(result, 0, 1));
-	if (!tail.known || (stable > tail.position && !events_wanted()))
+	if (!tail.known || (stable > tail.position && wanted() == TAIL_POSITION))
 	{
 		moved(stable, true);
 		step_after(pace_seconds());
@@ -277,12 +271,12 @@ step(void)
 	}
 	snprintf(tail.position_text, sizeof(tail.position_text), "%" PRId64,
 			 tail.known ? tail.position : (int64_t) -1);
-	if (tail.known && tail.stable > tail.position && events_wanted())
+	tail.reading = wanted();
+	if (tail.known && tail.stable > tail.position && tail.reading > TAIL_POSITION)
 	{
 		snprintf(tail.timeout_text, sizeof(tail.timeout_text), "%d", PAGE_EVENTS);
-		tail.with_content = content_wanted();
-		submit(tail.with_content ? &content_statement : &heads_statement, tail.timeout_text,
-			   heads_read);
+		submit(tail.reading == TAIL_CONTENT ? &content_statement : &heads_statement,
+			   tail.timeout_text, heads_read);
 		return;
 	}
 	if (seconds <= 0 || seconds > WAIT_SECONDS_MAX)

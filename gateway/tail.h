@@ -18,9 +18,17 @@ typedef struct TailEvent
 	int64_t position;
 	int64_t version; /* 0: it was published, to a topic */
 	const char *tenant, *type, *stream, *topic, *key;
-	/* when somebody wants the content, else "": */
+	/* when somebody wants TAIL_CONTENT, else "": */
 	const char *id, *data, *metadata, *recorded_at;
 } TailEvent;
+
+/* Each with all of those before it. */
+typedef enum TailWish
+{
+	TAIL_POSITION, /* only moved() is called, and it has always jumped */
+	TAIL_HEADS,
+	TAIL_CONTENT, /* events with their data */
+} TailWish;
 
 typedef struct TailListener TailListener;
 struct TailListener
@@ -32,8 +40,7 @@ struct TailListener
 	 * the position of the last call; whoever wants it reads it.  The first call has always jumped.
 	 */
 	void (*moved)(TailListener *listener, int64_t position, bool jumped);
-	bool wants_content; /* and wants_events: with their data */
-	bool wants_events; /* else only moved() is called, and it has always jumped */
+	TailWish wants;
 	double patience_seconds; /* may hear of an event so much later: a busy log is read less often */
 	TailListener *next; /* tail.c's */
 };

@@ -165,23 +165,12 @@ parameter_array(Request *request, const Slice *texts, int n)
 	return out;
 }
 
-/* US004 says in its hint where one can go on. */
-static void
-oldest_position(const PGresult *result, char members[64])
-{
-	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-	size_t skip = hint ? strcspn(hint, "0123456789") : 0;
-
-	members[0] = '\0';
-	if (hint && hint[skip])
-		snprintf(members, 64, ",\"oldest_position\":%lld", strtoll(hint + skip, NULL, 10));
-}
-
 bool
 result_usable(Request *request, DbOutcome outcome, const PGresult *result)
 {
 	const char *sqlstate, *message, *detail;
-	char members[64] = "";
+	int64_t oldest;
+	char members[64];
 
 	switch (outcome)
 	{
@@ -191,10 +180,10 @@ result_usable(Request *request, DbOutcome outcome, const PGresult *result)
 			sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 			message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 			detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-			if (sqlstate && strcmp(sqlstate, "US004") == 0)
-				oldest_position(result, members);
+			oldest = db_oldest_position(result);
+			snprintf(members, sizeof(members), ",\"oldest_position\":%" PRId64, oldest);
 			reply_sqlstate(request, sqlstate ? sqlstate : "XX000", message ? message : "", detail,
-						   members[0] ? members : NULL);
+						   oldest >= 0 ? members : NULL);
 			return false;
 		case DB_LOST:
 			if (request->method == METHOD_POST)

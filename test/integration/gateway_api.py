@@ -333,9 +333,12 @@ class Api(gateway_lib.Api):
             lib.wait_until(lambda: self.cluster.rows("SELECT usher.apply_retention(), usher.oldest_position()", database="gone")[0][1] > 1,
                            20, "retention to remove a partition", pause=0.2)
             problem = self.problem(client.get("/v1/log?after=0"), 410, "position-gone")
-            page = self.fine(client.get("/v1/log?after=%d" % problem["oldest_position"]))
-            ensure(page["next"] > problem["oldest_position"], "%s" % page)
-            self.problem(client.get("/v1/categories/g/events"), 410, "position-gone")
+            oldest = self.cluster.value("SELECT usher.oldest_position()", database="gone")
+            ensure(problem["oldest_position"] == oldest, "%s, and the oldest is %d" % (problem, oldest))
+            page = self.fine(client.get("/v1/log?after=%d" % (oldest - 1)))
+            ensure(page["items"][0]["position"] == self.cluster.value("SELECT min(position) FROM usher.events", database="gone"), "%s" % page["items"][:1])
+            problem = self.problem(client.get("/v1/categories/g/events"), 410, "position-gone")
+            ensure(problem["oldest_position"] == oldest, "%s" % problem)
             client.close()
         finally:
             with_gone.stop()
