@@ -515,7 +515,7 @@ class Api(gateway_lib.Api):
                 ids.append(operation["operationId"])
                 names = set(re.findall(r"\{(\w+)\}", path))
                 ensure({p["name"] for p in operation["parameters"] if p["in"] == "path"} == names, "parameters of %s" % path)
-                ensure(("requestBody" in operation) == (method in ("post", "put")), "the body of %s" % path)
+                ensure(("requestBody" in operation) == (method in ("post", "put", "patch")), "the body of %s" % path)
                 ensure(set(operation["responses"]) > {"400", "401", "403", "503"}, "replies of %s" % path)
         ensure(len(ids) == len(set(ids)), "an operationId stands twice")
         with open(os.path.join(GATEWAY, "routes.c")) as file:
@@ -523,7 +523,9 @@ class Api(gateway_lib.Api):
         routes = [r for r in re.findall(r"\{\s*\.method.*?\.handle", source, re.S) if ".admin" not in r]
         written = {p for r in routes for p in re.findall(r'\.(?:query_)?path = "([^"]+)"', r)}
         with open(os.path.join(GATEWAY, "routes_boxoffice.h")) as file:
-            written |= {"/v1/boxoffice/" + p for p in re.findall(r'BOX_ROUTE\(METHOD_\w+, "([^"]+)"', file.read())}
+            source = file.read()
+        written |= {"/v1/boxoffice/" + p for p in re.findall(r'^\t?BOX_(?:ROUTE|RATED|WRITE)\(METHOD_\w+, "([^"]+)"', source, re.M)}
+        written |= {"/v1/boxoffice/bookings/{booking}/" + p for p in re.findall(r'^BOX_STEP\("([^"]+)"', source, re.M)}
         ensure(written == set(document["paths"]), "only in one: %s" % (written ^ set(document["paths"])))
         self.references(document, document)
 
