@@ -29,6 +29,7 @@
 #define LOCKED_MS  20 /* what is due is locked by others: look again */
 #define NO_SLOT_MS 5000
 #define BAD_MS     1000 /* some cannot expire, or be cancelled: try them again */
+#define SWEEP      50 /* batches, then those are tried again that others had locked */
 
 PGDLLEXPORT void usher_boxoffice_main(Datum arg);
 
@@ -38,6 +39,8 @@ typedef struct BoxWorker
 	UsherDb *db;
 	int alone; /* so many are to be tried one by one */
 	int bad; /* the first due that cannot expire, left out */
+	TimestampTz after; /* the last deadline of the batch before */
+	int batches; /* since all that is due was looked through */
 } BoxWorker;
 
 static UsherDb *exit_db;
@@ -98,25 +101,49 @@ until_next(UsherDb *db)
 	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1;
 }
 
+static void
+look_from_start(BoxWorker *w)
+{
+	TIMESTAMP_NOBEGIN(w->after);
+	w->batches = 0;
+}
+
+static int
+run_expire(int max, int skip, TimestampTz *after)
+{
+	UsherBoxRights rights;
+	int expired;
+
+	usher_worker_begin("letting reservations expire");
+	usher_box_enter(&rights);
+	/* a stream can be locked by whoever appends to it; others' bookings do not wait for him */
+	(void) set_config_option("lock_timeout", "1s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	expired = usher_box_expire(max, skip, after);
+	usher_box_leave(&rights);
+	usher_worker_commit();
+	return expired;
+}
+
 /*
  * Let a batch expire.  When it fails, as many are tried one by one; those that
  * fail alone are left out until everything else is done.
  */
-static int32
+static int
 expire(BoxWorker *w)
 {
-	static UsherBoxPlan plan = {
-		.sql = "SELECT boxoffice.expire_due($1, $2)", .nargs = 2, .types = {INT4OID, INT4OID}};
-	int alone = w->alone, bad = w->bad;
-	Datum args[] = {Int32GetDatum(alone > 0 ? 1 : BATCH), Int32GetDatum(bad)};
-	int32 expired;
-	bool isnull;
+	int alone = w->alone, bad = w->bad, expired;
+	TimestampTz after = w->after;
 
 	w->alone = alone > 0 ? alone - 1 : BATCH; /* if it fails */
 	w->bad = bad + (alone > 0);
-	expired = DatumGetInt32(run(&plan, args, "letting reservations expire", &isnull));
+	expired = run_expire(alone > 0 ? 1 : BATCH, bad, &after);
 	w->alone = alone > 0 && expired > 0 ? alone - 1 : 0;
 	w->bad = bad;
+	if (bad == 0) /* else those left out are counted from where it is */
+		w->after = after;
+	if (++w->batches >= SWEEP)
+		look_from_start(w);
 	return expired;
 }
 
@@ -127,7 +154,8 @@ box_round(void *state)
 		.sql = "SELECT boxoffice.settle_cancelled($1)", .nargs = 1, .types = {INT4OID}};
 	BoxWorker *w = state;
 	Datum args[] = {Int32GetDatum(BATCH)};
-	int32 expired, settled;
+	int32 settled;
+	int expired;
 	bool isnull, bad, one_by_one;
 
 	if (!schema_exists(w->db))
@@ -142,6 +170,7 @@ box_round(void *state)
 		return 0;
 	bad = w->bad > 0 || settled < 0;
 	w->bad = 0;
+	look_from_start(w);
 	return bad ? BAD_MS : until_next(w->db);
 }
 
@@ -167,6 +196,7 @@ usher_boxoffice_main(Datum arg)
 	if (usher_workers_paused()) /* behind the entry in box_procno: one of the two sees the other */
 		proc_exit(0);
 	w.worker.state = &w;
+	look_from_start(&w);
 	usher_worker_loop(&w.worker);
 	proc_exit(0);
 }

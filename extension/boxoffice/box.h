@@ -332,7 +332,7 @@ typedef struct UsherBoxEnded
 {
 	int32 tenant_id;
 	pg_uuid_t id;
-	HeapTuple row; /* as it is */
+	HeapTuple row; /* as it is; NULL: not read yet */
 	const char *status; /* as it will be */
 	text *user_id;
 	int32 quantity;
@@ -341,6 +341,7 @@ typedef struct UsherBoxEnded
 } UsherBoxEnded;
 
 extern void usher_box_end(UsherBoxEnded *ended, int n, text *reason);
+extern int usher_box_expire(int max, int skip, TimestampTz *after);
 
 /* ---- json.c ---- */
 extern Jsonb *usher_box_items_json(const UsherBoxRequest *r);

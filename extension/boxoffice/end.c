@@ -2,7 +2,7 @@
  * extension/boxoffice/end.c
  *	  Bookings that expire, or are cancelled with their show: many at once.
  *
- * Their rows are locked.  Zones are pinned and told what comes free before the
+ * Their rows are locked first.  Zones are pinned and told what comes free before the
  * first row is changed; seats next; then rows and events, each table and each
  * index once for all.
  */
@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -118,6 +119,8 @@ read_bookings(UsherBoxEnded *ended, int n, Snapshot snapshot)
 
 	for (int i = 0; i < n; i++)
 	{
+		if (ended[i].row)
+			continue;
 		keys_of(keys, &ended[i]);
 		index_rescan(scan, keys, 2, NULL, 0);
 		Ensure(index_getnext_slot(scan, ForwardScanDirection, slot),
@@ -264,7 +267,7 @@ write_events(const UsherBoxEnded *ended, int n, text *reason)
 
 /*
  * Bookings that hold places, and whose rows we have locked, become expired or
- * cancelled.  Fills in and sorts `ended`.
+ * cancelled.  Sorts `ended`, and fills in what it lacks.
  */
 void
 usher_box_end(UsherBoxEnded *ended, int n, text *reason)
@@ -287,4 +290,79 @@ usher_box_end(UsherBoxEnded *ended, int n, text *reason)
 			first = i;
 		}
 	CommandCounterIncrement();
+}
+
+/* ---- what is due ---- */
+
+static void
+due_keys(ScanKey keys, TimestampTz after)
+{
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(after));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(GetCurrentTimestamp()));
+}
+
+/* Lock the row that the scan has found, unless somebody else has it. */
+static bool
+take_due(Relation rel, Snapshot snapshot, TupleTableSlot *slot, UsherBoxEnded *due)
+{
+	ItemPointerData tid = slot->tts_tid;
+	TM_FailureData failure;
+	bool isnull;
+
+	if (table_tuple_lock(rel, &tid, snapshot, slot, GetCurrentCommandId(false),
+						 LockTupleNoKeyExclusive, LockWaitSkip, 0, &failure) != TM_Ok)
+		return false;
+	due->tenant_id = DatumGetInt32(slot_getattr(slot, BOOKING_TENANT_ID, &isnull));
+	due->id = *DatumGetUUIDP(slot_getattr(slot, BOOKING_BOOKING_ID, &isnull));
+	due->status = "expired";
+	read_booking(due, slot);
+	return true;
+}
+
+/*
+ * Up to max bookings of all tenants that are due expire, the first due first;
+ * those that somebody has locked are left to him, and so are the first `skip`.
+ * The look begins at the deadline *after, and moves it to the last one that it
+ * met: the next look need not pass the index entries of those that have
+ * expired, which stay as long as somebody's snapshot may want them.  Returns
+ * how many.
+ */
+int
+usher_box_expire(int max, int skip, TimestampTz *after)
+{
+	UsherBoxEnded *due = palloc0_array(UsherBoxEnded, max);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Relation rel = table_open(usher_box()->bookings, RowExclusiveLock);
+	Relation index = index_open(usher_box()->by_deadline, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = usher_index_beginscan(rel, index, snapshot, 2);
+	ScanKeyData keys[2];
+	bool isnull;
+	int n = 0;
+
+	due_keys(keys, *after);
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (n < max && index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		TimestampTz deadline = DatumGetTimestampTz(slot_getattr(slot, BOOKING_EXPIRES_AT, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (skip > 0)
+			skip--;
+		else if (take_due(rel, snapshot, slot, &due[n]))
+		{
+			*after = deadline;
+			n++;
+		}
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	table_close(rel, NoLock);
+	UnregisterSnapshot(snapshot);
+	if (n > 0)
+		usher_box_end(due, n, NULL);
+	return n;
 }

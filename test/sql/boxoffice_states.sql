@@ -196,7 +196,7 @@ SET ROLE box_seller;
 SELECT count(*) FROM boxoffice.bookings;
 SELECT boxoffice.create_event('Theirs', 'EUR') > 0;
 RESET usher.tenant;
-SELECT pg_temp.why(format('SELECT boxoffice.booking(%L)', :'eve')), pg_temp.why('SELECT boxoffice.expire_due(1, 0)'), pg_temp.why('SELECT boxoffice.do_cancel(1, NULL, NULL, NULL, NULL)'),
+SELECT pg_temp.why(format('SELECT boxoffice.booking(%L)', :'eve')), pg_temp.why('SELECT boxoffice.settle_cancelled(1)'), pg_temp.why('SELECT boxoffice.do_cancel(1, NULL, NULL, NULL, NULL)'),
     pg_temp.why('SELECT boxoffice.reserve_many(NULL)'), pg_temp.why('UPDATE boxoffice.events SET title = ''x''');
 SELECT title FROM boxoffice.events;
 RESET ROLE;
