@@ -25,11 +25,14 @@
 #include "storage/ipc.h"
 #include "utils/lsyscache.h"
 
-#define BATCH      1000
-#define LOCKED_MS  20 /* what is due is locked by others: look again */
-#define NO_SLOT_MS 5000
-#define BAD_MS     1000 /* some cannot expire, or be cancelled: try them again */
-#define SWEEP      50 /* batches, then those are tried again that others had locked */
+#include <sys/resource.h>
+
+#define BATCH        1000
+#define LOCKED_MS    20 /* what is due is locked by others: look again */
+#define NO_SLOT_MS   5000
+#define BAD_MS       1000 /* some cannot expire, or be cancelled: try them again */
+#define PREEMPTED_MS 10 /* taken off the CPU more often: others want it */
+#define SWEEP        50 /* batches, then those are tried again that others had locked */
 
 PGDLLEXPORT void usher_boxoffice_main(Datum arg);
 
@@ -142,9 +145,23 @@ expire(BoxWorker *w)
 	w->bad = bad;
 	if (bad == 0) /* else those left out are counted from where it is */
 		w->after = after;
-	if (++w->batches >= SWEEP)
+	if (++w->batches >= SWEEP && w->alone == 0 && bad == 0)
 		look_from_start(w);
 	return expired;
+}
+
+/*
+ * Milliseconds to leave to others after a batch: half as long as it took, when
+ * it was often taken off the CPU, because others wanted it; else none.
+ */
+static long
+pause_after(const struct rusage *before, TimestampTz began)
+{
+	struct rusage now;
+	long took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+
+	getrusage(RUSAGE_SELF, &now);
+	return now.ru_nivcsw - before->ru_nivcsw > took / PREEMPTED_MS ? took / 2 : 0;
 }
 
 static long
@@ -157,7 +174,10 @@ box_round(void *state)
 	int32 settled;
 	int expired;
 	bool isnull, bad, one_by_one;
+	TimestampTz began = GetCurrentTimestamp();
+	struct rusage before;
 
+	getrusage(RUSAGE_SELF, &before);
 	if (!schema_exists(w->db))
 	{
 		w->worker.done = true;
@@ -167,7 +187,7 @@ box_round(void *state)
 	expired = expire(w);
 	settled = DatumGetInt32(run(&settle, args, "cancelling bookings of cancelled shows", &isnull));
 	if (expired == (one_by_one ? 1 : BATCH) || settled > 0)
-		return 0;
+		return pause_after(&before, began);
 	bad = w->bad > 0 || settled < 0;
 	w->bad = 0;
 	look_from_start(w);

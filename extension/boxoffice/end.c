@@ -192,7 +192,12 @@ free_seats(const UsherBoxEnded *ended, int n)
 	static UsherBoxPlan plan = {
 		.sql = "SELECT boxoffice.free_seats($1, $2)", .nargs = 2, .types = {INT4OID, UUIDOID}};
 	UsherBoxRights rights;
+	bool any = false;
 
+	for (int i = 0; i < n; i++)
+		any |= ended[i].seats;
+	if (!any)
+		return;
 	usher_box_enter(&rights);
 	SPI_connect();
 	for (int i = 0; i < n; i++)

@@ -48,7 +48,7 @@ flush(UsherBoxWriter *w)
 	if (w->n == 0)
 		return;
 	if (w->updates)
-		usher_rows_index(w->indexes, w->estate, w->slots, w->n, predicate, NULL, NULL);
+		usher_rows_index_updated(w->indexes, w->estate, w->slots, w->n, predicate);
 	else
 		usher_rows_insert(w->indexes, w->estate, w->slots, w->n, predicate, NULL, NULL);
 	for (int i = 0; i < w->n; i++)
@@ -72,7 +72,10 @@ usher_box_writer_insert(UsherBoxWriter *w, Datum *values, bool *nulls)
 	add(w, heap_form_tuple(RelationGetDescr(w->rel), values, nulls));
 }
 
-/* The row is locked by us, and no later version of it exists.  One writer inserts or updates, not both. */
+/*
+ * The row is locked by us, no later version of it exists, and its keys stay.
+ * One writer inserts or updates, not both.
+ */
 void
 usher_box_writer_update(UsherBoxWriter *w, ItemPointer old, HeapTuple tuple)
 {

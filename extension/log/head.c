@@ -51,38 +51,68 @@ usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name)
 	keys[1].sk_collation = C_COLLATION_OID;
 }
 
+/* Heads of streams in one partition. */
+typedef struct HeadScan
+{
+	Relation rel, index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+} HeadScan;
+
+/* False: the partition was dropped.  Until it is closed the caller waits for nothing. */
+static bool
+head_scan_open(HeadScan *heads, UsherPartition *partition, Snapshot snapshot)
+{
+	heads->rel = usher_partition_open(partition, AccessShareLock);
+	if (heads->rel == NULL)
+		return false;
+	heads->index = index_open(partition->indexes[INDEX_STREAM], AccessShareLock);
+	heads->slot = table_slot_create(heads->rel, NULL);
+	heads->scan = usher_index_beginscan(heads->rel, heads->index, snapshot, 2);
+	return true;
+}
+
+/* Newest version of the stream; false when it has none there. */
+static bool
+head_scan_find(HeadScan *heads, int32 tenant_id, const text *name, int64 *head, int *flags)
+{
+	ScanKeyData keys[2];
+	bool found, isnull;
+
+	usher_stream_keys(keys, tenant_id, name);
+	index_rescan(heads->scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(heads->scan, BackwardScanDirection, heads->slot);
+	if (found)
+	{
+		*flags = DatumGetInt32(slot_getattr(heads->slot, LOG_FLAGS, &isnull));
+		*head = DatumGetInt64(slot_getattr(heads->slot, LOG_VERSION, &isnull));
+	}
+	ExecClearTuple(heads->slot);
+	return found;
+}
+
+static void
+head_scan_close(HeadScan *heads)
+{
+	index_endscan(heads->scan);
+	ExecDropSingleTupleTableSlot(heads->slot);
+	index_close(heads->index, AccessShareLock);
+	table_close(heads->rel, AccessShareLock);
+}
+
 /* Newest version of the stream in one partition; false when it has none there, or the partition was *dropped. */
 static bool
 head_in_partition(UsherCatalog *cat, int partition, int32 tenant_id, const text *name,
 				  Snapshot snapshot, int64 *head, int *flags, bool *dropped)
 {
-	Relation rel = usher_partition_open(&cat->partitions[partition], AccessShareLock);
-	Relation index;
-	IndexScanDesc scan;
-	ScanKeyData keys[2];
-	TupleTableSlot *slot;
+	HeadScan heads;
 	bool found;
 
-	*dropped = rel == NULL;
-	if (rel == NULL)
+	*dropped = !head_scan_open(&heads, &cat->partitions[partition], snapshot);
+	if (*dropped)
 		return false;
-	index = index_open(cat->partitions[partition].indexes[INDEX_STREAM], AccessShareLock);
-	slot = table_slot_create(rel, NULL);
-	usher_stream_keys(keys, tenant_id, name);
-	scan = usher_index_beginscan(rel, index, snapshot, 2);
-	index_rescan(scan, keys, 2, NULL, 0);
-	found = index_getnext_slot(scan, BackwardScanDirection, slot);
-	if (found)
-	{
-		bool isnull;
-
-		*flags = DatumGetInt32(slot_getattr(slot, LOG_FLAGS, &isnull));
-		*head = DatumGetInt64(slot_getattr(slot, LOG_VERSION, &isnull));
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	found = head_scan_find(&heads, tenant_id, name, head, flags);
+	head_scan_close(&heads);
 	return found;
 }
 
@@ -143,41 +173,37 @@ newest_segment(UsherCatalog *cat, int32 tenant_id, const text *name, Snapshot sn
 	return row != NULL;
 }
 
-/*
- * Head version of a stream whose events begin in the partition at `first`.
- * The current partition is asked first: a busy stream has its head there.
- * *segment becomes the start of the partition where the head is, -1 when
- * retention has removed it.
- */
-int64
-usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot,
-					   int *flags, int64 *segment)
+/* Number of the partition that takes the next event, as far as there is one; -1: none. */
+static int
+current_partition(const UsherCatalog *cat)
 {
-	UsherCatalog *cat = usher_catalog();
 	int current = cat->npartitions - 1;
+
+	return RecoveryInProgress()
+			   ? current
+			   : Min(usher_partition_index(cat, usher_position_next(usher_db())), current);
+}
+
+/* Head version of a stream that has no event in the current partition. */
+static int64
+find_older_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot, int *flags,
+				int64 *segment)
+{
 	int64 head, from, next_version;
-	bool dropped;
 	UsherStreamLimits limits;
 
-	*flags = 0;
-	if (!RecoveryInProgress())
-		current = Min(usher_partition_index(cat, usher_position_next(usher_db())), current);
-	if (current >= 0 &&
-		head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
-	{
-		*segment = cat->partitions[current].from;
-		return head;
-	}
 	for (;;)
 	{
-		cat = usher_catalog();
+		UsherCatalog *cat = usher_catalog();
+		bool dropped = false;
+		int partition;
+
 		next_version = 1;
 		*segment = newest_segment(cat, tenant_id, name, snapshot, &from, &next_version) ? from
 																						: first;
-		current = usher_partition_index(cat, *segment);
-		dropped = false;
-		if (current < cat->npartitions && cat->partitions[current].from == *segment &&
-			head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
+		partition = usher_partition_index(cat, *segment);
+		if (partition < cat->npartitions && cat->partitions[partition].from == *segment &&
+			head_in_partition(cat, partition, tenant_id, name, snapshot, &head, flags, &dropped))
 			return head;
 
 		/*
@@ -192,6 +218,66 @@ usher_stream_find_head(int32 tenant_id, const text *name, int64 first, Snapshot 
 	usher_stream_limits(tenant_id, name, &limits);
 	*flags = limits.hidden_before == next_version - 1 ? limits.head_flags : 0;
 	return next_version - 1;
+}
+
+/*
+ * Head version of a stream whose events begin in the partition at `first`.
+ * The current partition is asked first: a busy stream has its head there.
+ * *segment becomes the start of the partition where the head is, -1 when
+ * retention has removed it.
+ */
+static int64
+find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot, int *flags,
+		  int64 *segment)
+{
+	UsherCatalog *cat = usher_catalog();
+	int current = current_partition(cat);
+	int64 head;
+	bool dropped;
+
+	*flags = 0;
+	if (current >= 0 &&
+		head_in_partition(cat, current, tenant_id, name, snapshot, &head, flags, &dropped))
+	{
+		*segment = cat->partitions[current].from;
+		return head;
+	}
+	return find_older_head(tenant_id, name, first, snapshot, flags, segment);
+}
+
+/*
+ * Heads of streams that we have locked; their `segment` says where their events
+ * begin, and is then where the head is.  Waits for nothing.
+ */
+void
+usher_streams_find_heads(UsherStream *const *streams, int n)
+{
+	UsherCatalog *cat = usher_catalog();
+	int current = current_partition(cat);
+	int64 from = current >= 0 ? cat->partitions[current].from : -1;
+	bool *found;
+	HeadScan heads;
+
+	if (n == 0)
+		return;
+	found = palloc0_array(bool, n);
+	if (current >= 0 && head_scan_open(&heads, &cat->partitions[current], SnapshotSelf))
+	{
+		for (int i = 0; i < n; i++)
+		{
+			found[i] = head_scan_find(&heads, streams[i]->tenant_id, streams[i]->name,
+									  &streams[i]->head, &streams[i]->head_flags);
+			if (found[i])
+				streams[i]->segment = from;
+		}
+		head_scan_close(&heads);
+	}
+	for (int i = 0; i < n; i++)
+		if (!found[i])
+			streams[i]->head = find_older_head(streams[i]->tenant_id, streams[i]->name,
+											   streams[i]->segment, SnapshotSelf,
+											   &streams[i]->head_flags, &streams[i]->segment);
+	pfree(found);
 }
 
 /*
@@ -221,9 +307,7 @@ usher_stream_head(int32 tenant_id, const text *name, int *flags)
 		heap_freetuple(row);
 	}
 	table_close(registry, AccessShareLock);
-	return first < 0 ? 0
-					 : usher_stream_find_head(tenant_id, name, first, GetActiveSnapshot(), flags,
-											  &segment);
+	return first < 0 ? 0 : find_head(tenant_id, name, first, GetActiveSnapshot(), flags, &segment);
 }
 
 /*

@@ -198,8 +198,7 @@ typedef struct UsherStreamLimits
 extern void usher_stream_keys(ScanKey keys, int32 tenant_id, const text *name);
 extern HeapTuple usher_row_find(Relation rel, Oid index_oid, Snapshot snapshot, ScanKey keys,
 								int nkeys, ScanDirection direction);
-extern int64 usher_stream_find_head(int32 tenant_id, const text *name, int64 first,
-									Snapshot snapshot, int *flags, int64 *segment);
+extern void usher_streams_find_heads(UsherStream *const *streams, int n);
 extern UsherStream *usher_stream_lock(int32 tenant_id, text *name, bool create);
 extern void usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n);
 extern const text *usher_stream_locking(void);
@@ -282,9 +281,8 @@ extern void usher_outbox_published(UsherDb *db);
 /* False: it is another index than those that the function knows. */
 typedef bool (*UsherPredicate)(Oid index, TupleTableSlot *slot, bool *holds);
 
-extern void
-usher_rows_index(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
-				 UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream);
+extern void usher_rows_index_updated(struct ResultRelInfo *rri, struct EState *estate,
+									 TupleTableSlot **slots, int n, UsherPredicate known);
 extern void
 usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
 				  UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream);

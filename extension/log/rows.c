@@ -73,9 +73,10 @@ predicate_holds(UsherIndex kind, Oid index, IndexInfo *info, TupleTableSlot *slo
 
 static void
 index_rows(Relation rel, Relation index, UsherIndex kind, IndexInfo *info, EState *estate,
-		   TupleTableSlot **slots, int n, UsherPredicate known)
+		   TupleTableSlot **slots, int n, bool new_keys, UsherPredicate known)
 {
-	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	IndexUniqueCheck unique = new_keys && index->rd_index->indisunique ? UNIQUE_CHECK_YES
+																	   : UNIQUE_CHECK_NO;
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
 
@@ -94,15 +95,9 @@ index_rows(Relation rel, Relation index, UsherIndex kind, IndexInfo *info, EStat
 		ResetPerTupleExprContext(estate);
 }
 
-/*
- * Index entries for rows that are in the heap.  `known` says without the
- * executor whether a partial index has a row; NULL: ask it.  For the log `log_indexes` are
- * the partition's own (others may have been added), and `by_stream` the slots
- * in the order for its stream index.
- */
-void
-usher_rows_index(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
-				 UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream)
+static void
+index_all(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n, bool new_keys,
+		  UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream)
 {
 	Relation rel = rri->ri_RelationDesc;
 
@@ -123,14 +118,30 @@ usher_rows_index(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int
 		UsherIndex kind = kind_of(index, log_indexes);
 
 		index_rows(rel, index, kind, rri->ri_IndexRelationInfo[i], estate,
-				   kind == INDEX_STREAM ? by_stream : slots, n, known);
+				   kind == INDEX_STREAM ? by_stream : slots, n, new_keys, known);
 	}
 }
 
+/*
+ * Index entries for new versions of rows whose older ones are ours, with the
+ * same values in the columns of unique indexes, so that nothing need be checked.
+ * `known` says without the executor whether a partial index has a row; NULL: ask it.
+ */
+void
+usher_rows_index_updated(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
+						 UsherPredicate known)
+{
+	index_all(rri, estate, slots, n, false, known, NULL, NULL);
+}
+
+/*
+ * For the log `log_indexes` are the partition's own (others may have been
+ * added), and `by_stream` the slots in the order for its stream index.
+ */
 void
 usher_rows_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots, int n,
 				  UsherPredicate known, const Oid *log_indexes, TupleTableSlot **by_stream)
 {
 	heap_multi_insert(rri->ri_RelationDesc, slots, n, GetCurrentCommandId(true), 0, NULL);
-	usher_rows_index(rri, estate, slots, n, known, log_indexes, by_stream);
+	index_all(rri, estate, slots, n, true, known, log_indexes, by_stream);
 }

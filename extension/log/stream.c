@@ -86,6 +86,8 @@ typedef struct Locker
 	TupleTableSlot *slot;
 	CatalogIndexState indexes; /* opened by the first creation */
 	TupleTableSlot *rows[RUN_MAX]; /* to be inserted; made when first needed */
+	UsherStream **existing; /* locked, their heads not known yet; with room for all */
+	int nexisting;
 } Locker;
 
 /* What a look into the registry has found. */
@@ -175,6 +177,7 @@ typedef struct Run
 	text *bound; /* if bounded, no row lay between the last name and this one; NULL: the end */
 	bool covered; /* the bound has answered for another name than it was looked for */
 	bool scattered; /* it did not: the names are far apart, look for each alone */
+	bool existing; /* the last name was there: so may be the next one */
 } Run;
 
 static void
@@ -354,19 +357,20 @@ lock_one(Locker *locker, const text *name, bool create, const Registered *known)
 		if (!registry_lock(locker, &found.tid))
 			continue;
 		stream = new_stream(locker->tenant_id, name);
-		stream->head = usher_stream_find_head(locker->tenant_id, name, found.first_position,
-											  SnapshotSelf, &stream->head_flags, &stream->segment);
-		locker->cat = usher_catalog();
+		stream->segment = found.first_position;
+		locker->existing[locker->nexisting++] = stream;
 		break;
 	}
 	remember_locked(stream);
 	return stream;
 }
 
+/* For at most n streams that exist. */
 static void
-locker_open(Locker *locker, int32 tenant_id)
+locker_open(Locker *locker, int32 tenant_id, int n)
 {
 	memset(locker, 0, sizeof(*locker));
+	locker->existing = palloc_array(UsherStream *, n);
 	locker->cat = usher_catalog();
 	locker->db = usher_db();
 	locker->tenant_id = tenant_id;
@@ -380,6 +384,7 @@ locker_open(Locker *locker, int32 tenant_id)
 static void
 locker_close(Locker *locker)
 {
+	usher_streams_find_heads(locker->existing, locker->nexisting);
 	for (int i = 0; i < RUN_MAX && locker->rows[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(locker->rows[i]);
 	if (locker->indexes)
@@ -388,6 +393,7 @@ locker_close(Locker *locker)
 	ExecDropSingleTupleTableSlot(locker->slot);
 	index_close(locker->pkey, NoLock);
 	table_close(locker->registry, NoLock);
+	pfree(locker->existing);
 }
 
 UsherStream *
@@ -398,7 +404,7 @@ usher_stream_lock(int32 tenant_id, text *name, bool create)
 
 	if (stream)
 		return stream;
-	locker_open(&locker, tenant_id);
+	locker_open(&locker, tenant_id, 1);
 	stream = lock_one(&locker, name, create, NULL);
 	locker_close(&locker);
 	return stream;
@@ -428,8 +434,12 @@ run_missing(Locker *locker, Run *run, const text *name, Registered *found)
 		return true;
 	}
 	run->scattered |= run->bounded && !run->covered;
-	if (run->scattered)
-		return !registry_find(locker, name, found);
+	if (run->scattered || run->existing)
+	{
+		run->existing = registry_find(locker, name, found);
+		if (run->existing || run->scattered)
+			return !run->existing;
+	}
 	usher_stream_keys(keys, locker->tenant_id, name);
 	keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
 	fmgr_info(F_TEXT_GE, &keys[1].sk_func);
@@ -444,7 +454,8 @@ run_missing(Locker *locker, Run *run, const text *name, Registered *found)
 		registry_take(locker, found);
 	}
 	ExecClearTuple(locker->slot);
-	return run->bound == NULL || usher_stream_names_compare(&name, &run->bound) != 0;
+	run->existing = run->bound && usher_stream_names_compare(&name, &run->bound) == 0;
+	return !run->existing;
 }
 
 /* By name; of equal names one that may be created comes first. */
@@ -471,7 +482,7 @@ usher_streams_lock(int32 tenant_id, UsherStreamWanted *wanted, int n)
 	bool any_locked = nlocked > 0;
 
 	qsort(wanted, n, sizeof(UsherStreamWanted), compare_wanted);
-	locker_open(&locker, tenant_id);
+	locker_open(&locker, tenant_id, n);
 	for (int i = 0; i < n; i++)
 	{
 		const text *name = wanted[i].name;
@@ -526,7 +537,7 @@ usher_streams_take_back(void)
 		}
 		if (kept == i)
 			CommandCounterIncrement(); /* the first: our own rows can be deleted from now on */
-		locker_open(&locker, stream->tenant_id);
+		locker_open(&locker, stream->tenant_id, 0);
 		if (registry_find(&locker, stream->name, &found))
 			simple_heap_delete(locker.registry, &found.tid);
 		locker_close(&locker);
@@ -544,7 +555,7 @@ usher_streams_make(const UsherStreamKey *keys, UsherStream **streams, int n)
 {
 	Locker locker;
 
-	locker_open(&locker, 0);
+	locker_open(&locker, 0, 0);
 	for (int i = 0; i < n; i++)
 	{
 		streams[i] = new_stream(keys[i].tenant_id, keys[i].name);
