@@ -18,7 +18,7 @@
 struct BudgetShare
 {
 	BudgetShare *next;
-	int64_t users, held;
+	int64_t users, held, requests;
 	char tenant[];
 };
 
@@ -81,6 +81,18 @@ budget_has_room(const BudgetShare *share, int64_t bytes)
 	int64_t left = config.buffer_bytes_max - held - bytes;
 
 	return left >= 0 && (share ? share->held : unknown_held) + bytes <= TENANT_FACTOR * left;
+}
+
+void
+budget_request(BudgetShare *share, int more)
+{
+	share->requests += more;
+}
+
+bool
+budget_has_request(const BudgetShare *share, int all)
+{
+	return share->requests <= TENANT_FACTOR * ((int64_t) config.requests_in_flight_max - all);
 }
 
 int64_t

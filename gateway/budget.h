@@ -25,6 +25,11 @@ extern void budget_release(BudgetShare *share);
 extern void budget_change(BudgetShare *share, int64_t bytes);
 extern bool budget_has_room(const BudgetShare *share, int64_t bytes); /* for so many more */
 extern int64_t budget_bytes(void); /* that are held */
+
+/* The same of requests in flight, of which `all` are there, and as many may be as requests_in_flight_max says. */
+extern void budget_request(BudgetShare *share, int more);
+extern bool budget_has_request(const BudgetShare *share, int all);
+
 extern void budget_refused(void); /* counts a request that found no room */
 extern int64_t budget_refusals(void);
 

@@ -157,7 +157,7 @@ connection_reply(Connection *c, const char *data, size_t len, bool close)
 
 	c->request = NULL;
 	c->watched = false;
-	connections.requests--;
+	connection_request_ended(c);
 	if (!ok)
 		return;
 	if (close || !c->keep_alive)
@@ -292,13 +292,14 @@ closed(Connection *c)
 		frame_release(c->rest);
 	c->unsent = c->stream_holds = 0;
 	connection_account(c);
+	if (request != NULL)
+		connection_request_ended(c);
 	budget_release(c->share);
 	c->share = NULL;
 	if (c->state == STATE_STREAM)
 		c->ops->on_close(c->stream);
 	else if (request != NULL)
 	{
-		connections.requests--;
 		request->connection = NULL;
 		if (c->state == STATE_BODY)
 			request_free(request);
@@ -402,9 +403,22 @@ connection_request_begins(void)
 }
 
 void
-connection_request_ended(void)
+connection_request_ended(Connection *c)
 {
 	connections.requests--;
+	if (c->requesting)
+		budget_request(c->share, -1);
+	c->requesting = false;
+}
+
+bool
+connection_request_admitted(Connection *c)
+{
+	if (!budget_has_request(c->share, connections.requests))
+		return false;
+	budget_request(c->share, 1);
+	c->requesting = true;
+	return true;
 }
 
 bool

@@ -57,6 +57,7 @@ struct Connection
 	size_t unsent; /* bytes of replies that were not taken yet, at most */
 	size_t stream_holds; /* STREAM: bytes of a message that has not come to its end */
 	int64_t holds; /* as the budget knows it */
+	bool requesting; /* its request in flight is counted as its tenant's */
 	BudgetShare *share; /* whose they are: of the tenant that was last known here */
 	Chunked chunks;
 	Request *request;
@@ -82,7 +83,9 @@ extern void connection_wait_for_reader(Connection *c);
 extern void connection_account(Connection *c); /* what it holds has changed */
 extern bool connection_draining(void);
 extern void connection_request_begins(void); /* one more in flight */
-extern void connection_request_ended(void);
+extern void connection_request_ended(Connection *c);
+/* Counts it as its tenant's; false: that one has as many as it may. */
+extern bool connection_request_admitted(Connection *c);
 extern bool connection_requests_too_many(void);
 
 /* intake.c */

@@ -31,7 +31,8 @@ static struct
 	uint64_t seen; /* the ring's events in front of it were matched */
 	Client *clients;
 	Class *touched; /* in this round */
-	int ahead; /* clients with subscriptions that begin behind the end */
+	Client *ahead; /* have subscriptions that begin behind the end */
+	int64_t ahead_min; /* none of them begins in front of it */
 	TailListener tail;
 	FanoutCounts counts;
 } fanout;
@@ -109,7 +110,38 @@ reclass(Client *client)
 		class_leave(old);
 }
 
-/* Subscriptions that begin behind the end of the log take part once the client is there. */
+/*
+ * Subscriptions that begin behind the end of the log
+ */
+
+static void
+ahead_enter(Client *client, int64_t position)
+{
+	if (fanout.ahead == NULL || position < fanout.ahead_min)
+		fanout.ahead_min = position;
+	if (client->nahead++ > 0)
+		return;
+	client->ahead_previous = NULL;
+	client->ahead_next = fanout.ahead;
+	if (client->ahead_next)
+		client->ahead_next->ahead_previous = client;
+	fanout.ahead = client;
+}
+
+static void
+ahead_leave(Client *client)
+{
+	if (--client->nahead > 0)
+		return;
+	if (client->ahead_previous)
+		client->ahead_previous->ahead_next = client->ahead_next;
+	else
+		fanout.ahead = client->ahead_next;
+	if (client->ahead_next)
+		client->ahead_next->ahead_previous = client->ahead_previous;
+}
+
+/* They take part once the client is there. */
 static void
 arrive(Client *client)
 {
@@ -122,8 +154,7 @@ arrive(Client *client)
 		{
 			s->ahead = false;
 			arrived = true;
-			if (--client->nahead == 0)
-				fanout.ahead--;
+			ahead_leave(client);
 		}
 	if (arrived)
 		reclass(client);
@@ -240,8 +271,8 @@ subscription_end(Subscription *s)
 	client->nsubscriptions--;
 	client->nlive -= s->live;
 	fanout.counts.subscriptions--;
-	if (s->ahead && --client->nahead == 0)
-		fanout.ahead--;
+	if (s->ahead)
+		ahead_leave(client);
 	block_forget(s);
 	availability_end(s);
 	if (s->live && !s->ahead)
@@ -298,8 +329,7 @@ subscription_start(Subscription *s, int64_t after)
 	{
 		s->live = s->ahead = true;
 		client->nlive++;
-		if (client->nahead++ == 0)
-			fanout.ahead++;
+		ahead_enter(client, after);
 	}
 	else
 		subscription_becomes_live(s);
@@ -389,16 +419,38 @@ hand_over(Class *class, int64_t before)
 	}
 }
 
-/* They are current, and have nothing of what lies behind this position. */
+/* It is current, and has nothing of what lies behind this position. */
 static void
-all_fall_back(int64_t position, bool only_ahead)
+fall_back(Client *client, int64_t position)
+{
+	if (!client->current)
+		return;
+	client_falls_back(client, position);
+	turn_queue(client);
+}
+
+static void
+all_fall_back(int64_t position)
 {
 	for (Client *client = fanout.clients; client; client = client->next)
-		if (client->current && (!only_ahead || client->nahead > 0))
+		fall_back(client, position);
+}
+
+/* Those with a subscription that begins in front of where the log ends now: its first events are no class's. */
+static void
+reached_fall_back(int64_t position, int64_t end)
+{
+	int64_t min = INT64_MAX;
+
+	for (Client *client = fanout.ahead; client; client = client->ahead_next)
+		for (const Subscription *s = client->subscriptions; s; s = s->next)
 		{
-			client_falls_back(client, position);
-			turn_queue(client);
+			if (s->ahead && s->position < end)
+				fall_back(client, position);
+			else if (s->ahead && s->position < min)
+				min = s->position;
 		}
+	fanout.ahead_min = min;
 }
 
 static void
@@ -422,9 +474,9 @@ tail_moved(TailListener *listener, int64_t position, bool jumped)
 		before = position;
 	fanout.known = true;
 	if (jumped || ring_floor() > before)
-		all_fall_back(before, false);
-	else if (fanout.ahead > 0)
-		all_fall_back(before, true);
+		all_fall_back(before);
+	else if (fanout.ahead && fanout.ahead_min < position)
+		reached_fall_back(before, position);
 	fanout.position = position;
 	if (!jumped && ring_floor() <= before)
 		for (uint64_t number = fanout.seen; number < ring_end(); number++)

@@ -75,6 +75,7 @@ struct Client
 	int64_t
 		position; /* everything live up to here was handed over; for those that are not current */
 	int nsubscriptions, nlive, nahead;
+	Client *ahead_previous, *ahead_next; /* while nahead > 0 */
 	bool current; /* has everything up to the fan-out's position */
 	bool behind; /* further than the events in memory go */
 	bool queued; /* waits for its turn */

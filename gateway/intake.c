@@ -42,6 +42,13 @@ refuse_for_room(Connection *c)
 	reply_unavailable(c->request, "overloaded", overloaded);
 }
 
+static void
+refuse_for_requests(Connection *c)
+{
+	reply_unavailable(c->request, "too-many-requests-in-flight",
+					  "the server has as many requests as it takes");
+}
+
 /* A request for what is no head of one. */
 static void
 request_of_nothing(Connection *c)
@@ -129,8 +136,7 @@ check_room(Connection *c)
 	if (c->admin)
 		return true;
 	if (connection_requests_too_many())
-		reply_unavailable(c->request, "too-many-requests-in-flight",
-						  "the server has as many requests as it takes");
+		refuse_for_requests(c);
 	else if (!budget_has_room(NULL, 0))
 		refuse_for_room(c);
 	else
@@ -215,6 +221,11 @@ connection_admitted(Connection *c)
 	if (!c->admin && !budget_has_room(c->share, c->body_missing))
 	{
 		refuse_for_room(c);
+		return;
+	}
+	if (!c->admin && !connection_request_admitted(c))
+	{
+		refuse_for_requests(c);
 		return;
 	}
 	if (!c->unread)

@@ -21,7 +21,7 @@ connection_take(Connection *c, const StreamOps *ops, void *stream, const char *d
 	c->ops = ops;
 	c->stream = stream;
 	c->request = NULL;
-	connection_request_ended();
+	connection_request_ended(c);
 	connection_read(c, true);
 	connection_write_now(c, data, len);
 }

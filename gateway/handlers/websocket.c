@@ -279,6 +279,17 @@ control(Socket *socket, WebsocketOpcode opcode, Slice payload)
 		socket_close(socket, code, "");
 }
 
+/* Each counts as a message: empty ones would cost its sender nothing. */
+static bool
+fragments_allowed(Socket *socket)
+{
+	bool allowed = true;
+
+	for (; socket->ws.fragments > 0; socket->ws.fragments--)
+		allowed = allowed && socket_within_budget(socket);
+	return allowed;
+}
+
 /* The message that has not come to its end counts. */
 static void
 hold(Socket *socket)
@@ -317,6 +328,8 @@ on_data(void *stream, const char *data, size_t len)
 		else
 			socket_message(socket, payload);
 	}
+	if (socket->connection && !fragments_allowed(socket))
+		socket_close(socket, 4429, "too many fragments");
 	if (socket->connection)
 		hold(socket);
 	socket->reading = false;

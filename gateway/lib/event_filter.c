@@ -8,6 +8,28 @@
 #include "event_filter.h"
 #include "lib/glob.h"
 
+#define NUMBER_MAX 64 /* bytes: it is read again for each event */
+
+static bool
+number_too_long(JsonValue value)
+{
+	return value.kind == JSON_NUMBER && value.text.len > NUMBER_MAX;
+}
+
+/* Does the name stand once more among what follows? Which of the two counts is anybody's guess. */
+static bool
+stands_behind(JsonWalk walk, JsonValue name)
+{
+	char text[260];
+	JsonValue other, value;
+
+	text[json_unescape(name, text)] = '\0';
+	while (json_next(&walk, &other, &value))
+		if (json_string_is(other, text))
+			return true;
+	return false;
+}
+
 const char *
 filter_members_fault(JsonValue members)
 {
@@ -24,6 +46,10 @@ filter_members_fault(JsonValue members)
 	{
 		if (name.text.len > 257)
 			return "a path in a filter is too long";
+		if (stands_behind(walk, name))
+			return "a filter names a path twice";
+		if (number_too_long(value))
+			return "a number in a filter is too long";
 		if (value.kind == JSON_OBJECT)
 			return "a filter compares with strings, numbers, true, false and null";
 		if (value.kind != JSON_ARRAY)
@@ -34,6 +60,8 @@ filter_members_fault(JsonValue members)
 		while (json_next(&values, NULL, &element))
 			if (element.kind == JSON_OBJECT || element.kind == JSON_ARRAY)
 				return "a filter compares with strings, numbers, true, false and null";
+			else if (number_too_long(element))
+				return "a number in a filter is too long";
 	}
 	return NULL;
 }

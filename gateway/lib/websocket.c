@@ -206,7 +206,10 @@ end_frame(Websocket *ws, WebsocketOpcode *opcode, Slice *payload)
 		return WEBSOCKET_CONTROL;
 	}
 	if (!ws->final)
+	{
+		ws->fragments++;
 		return WEBSOCKET_MORE;
+	}
 	if (ws->compressed)
 	{
 		uint16_t code = decompress(ws);

@@ -48,6 +48,7 @@ typedef struct Websocket
 	uint8_t message_opcode; /* of the message that its fragments belong to; 0: none */
 	bool in_payload, final, delivered;
 	bool failed;
+	unsigned fragments; /* frames that ended no message, since the caller has set it to 0 */
 	bool deflate; /* the handshake has agreed on permessage-deflate: set it behind websocket_begin() */
 	bool compressed; /* the message is */
 	unsigned char mask[4];

@@ -206,6 +206,33 @@ class Intake:
                 connection.close()
             small.destroy()
 
+    def requests(self):
+        """A tenant whose requests wait has not all that there may be."""
+        few = usherd.Usherd(self.cluster, name="few", rate_limits=usherd.NO_LIMITS, requests_in_flight_max="10").start()
+        self.cluster.rows("SELECT usher.create_tenant('other')")
+        waiting = []
+        try:
+            for n in range(12):
+                connection, replies = self.connect(few)
+                waiting.append((connection, replies))
+                connection.sendall(b"GET /v1/log?after=1000000&types=never&wait=50 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+                                   + few.token().encode() + b"\r\n\r\n")
+            lib.wait_until(lambda: self.metric("usherd_requests_in_flight", few) >= 9, SECONDS, "requests to wait")
+            with few.client(tenant="other") as client:
+                ensure(client.get("/v1/whoami").status == 200, "another tenant is not served")
+            with few.client() as client:
+                reply = client.get("/v1/whoami")
+                ensure(reply.status == 503 and reply.json()["type"].endswith("/too-many-requests-in-flight"), repr(reply))
+            for connection, _ in waiting:
+                connection.close()
+            lib.wait_until(lambda: self.metric("usherd_requests_in_flight", few) <= 1, SECONDS, "requests to end with their clients")
+            with few.client() as client:
+                ensure(client.get("/v1/whoami").status == 200, "not served behind it")
+        finally:
+            for connection, _ in waiting:
+                connection.close()
+            few.destroy()
+
     def unread(self):
         """Replies that nobody reads are counted, too."""
         with self.daemon.client() as client:
@@ -230,7 +257,7 @@ def main():
     lib.arguments("What usherd decides by the head of a request, and what it holds for whom.")
     test = Intake()
     lib.main([("refused by the head", test.by_head), ("100 Continue", test.expectation), ("bodies that are dropped", test.dropped),
-              ("rates", test.rates), ("clients that have ended their side", test.half_closed), ("the budget", test.budget),
+              ("rates", test.rates), ("clients that have ended their side", test.half_closed), ("the budget", test.budget), ("requests in flight", test.requests),
               ("replies that nobody reads", test.unread)], 120)
 
 

@@ -6,9 +6,12 @@ What each does is its rule's first line. Frames that break the protocol's own ru
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import struct
 import sys
+import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "chaos"))
@@ -107,7 +110,7 @@ class Hostile(gateway_lib.Api):
         small = usherd.Usherd(self.cluster, name="small", rate_limits=usherd.NO_LIMITS, buffer_bytes_max="2MB", body_timeout_seconds=60, body_rate_min=0,
                               live_subscriptions_per_user_max=0).start()
         try:
-            for kind in (self.bodies, self.messages, self.filters):
+            for kind in (self.bodies, self.messages, self.wants):
                 async with contextlib.AsyncExitStack() as stack:
                     refused = await kind(small, stack)
                     ensure(refused > 0, "%s: everything is taken" % kind.__name__)
@@ -145,7 +148,7 @@ class Hostile(gateway_lib.Api):
                 refused += 1
         return refused
 
-    async def filters(self, daemon, stack):
+    async def wants(self, daemon, stack):
         refused = 0
         for n in range(300):
             if n % 30 == 0:
@@ -155,6 +158,137 @@ class Hostile(gateway_lib.Api):
             ensure(frame["ref"] == ref and (frame["op"] == "subscribed" or frame["problem"]["status"] == 503), "%s" % frame)
             refused += frame["op"] == "error"
         return refused
+
+    # what is asked for
+
+    async def filters(self):
+        """Filters that say a thing twice, or cost much for each event, are refused; others with strange names are not."""
+        async with Live(self.daemon, self.token()) as live:
+            for text in ('{"data.a":1,"data.a":2}', '{"data.a":1,"data.\\u0061":2}', '{"data.a":%s}' % ("1" * 65), '{"data.a":[1,%s]}' % ("1" * 65),
+                         '{"%s":1}' % ("a." * 200), '{"a":{"b":{}}}', '{"a":[[1]]}'):
+                await live.socket.send('{"op":"subscribe","ref":1,"sub":"s","filter":%s}' % text)
+                frame = await live.frame("error")
+                ensure(frame["problem"]["status"] == 422, "%s for %s" % (frame, text[:60]))
+            for n, members in enumerate(({"": 1}, {".": None}, {"data..a": "x"}, {"data.a": []}, {"*": "*"}, {"data.%s" % ("é" * 40): "ü" * 5000})):
+                await live.subscribe("s%d" % n, filter=members, types=["**"], after=0)
+                while (await live.frame("events", "caught_up"))["op"] != "caught_up":
+                    pass
+
+    async def users(self):
+        """A user whose name is a pattern is nobody in one; and a name that looks like the place for one is a name."""
+        for user in ("*", "**", "a.*", "ann*", "a.b"):
+            async with Live(self.daemon, self.token(user=user)) as live:
+                await live.refused(422, types=["note.{user}.new"])
+                await live.refused(422, streams=["inbox-{user}"])
+        async with Live(self.daemon, self.token(user="{user}")) as live:
+            await live.subscribe(types=["note.{user}.{user}"])
+            with self.daemon.client() as client:
+                for kind in ("note.ann.ann", "note.{user}.ann", "note.{user}.{user}"):
+                    client.append("note-1", kind)
+            frame = await live.frame("events")
+            ensure([event["type"] for event in frame["events"]] == ["note.{user}.{user}"], "%s" % frame)
+
+    async def ahead(self):
+        """Subscriptions that begin where the log will never be cost nothing, and those that begin soon begin there."""
+        async with contextlib.AsyncExitStack() as stack, Live(self.daemon, self.token()) as soon:
+            lives = [await stack.enter_async_context(Live(self.daemon, self.token())) for _ in range(40)]
+            for live in lives:
+                await live.subscribe("now", types=["ahead.*"])
+                frame = await live.subscribe("never", after=(1 << 63) - 1)
+                ensure(frame["live"] and frame["position"] == (1 << 63) - 1, "%s" % frame)
+            end = soon.welcome["position"]
+            await soon.subscribe("soon", types=["ahead.*"], after=end + 3)
+            made = self.metric("usherd_live_frames_made_total")
+            with self.daemon.client() as client:
+                for n in range(10):
+                    client.append("ahead-1", "ahead.x", {"n": n})
+                    for live in lives:
+                        await live.events(1)
+            made = self.metric("usherd_live_frames_made_total") - made
+            positions = [event["position"] for event in await soon.events(7)]
+            ensure(positions == list(range(end + 4, end + 11)), "%s behind %d" % (positions, end + 3))
+            ensure(made < 40, "%d frames were made for 10 events" % made)
+
+    async def fragments(self):
+        """Fragments without an end, or without content, are messages, too."""
+        async with Live(self.daemon, self.token()) as live:
+            live.socket.transport.write(b"\x01\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 1000)
+            code, reason, _ = await live.closed()
+            ensure(code == 4429, "closed with %d %s" % (code, reason))
+
+    async def changing(self):
+        """What changes about a subscription takes nothing of another's: in order, none left out, none twice, while much is committed."""
+        over = threading.Event()
+
+        def write():
+            with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
+                while not over.is_set():
+                    cursor.execute("SELECT usher.append_many(array['change-1', 'change-2'], array['change.a', 'change.b'], array['{}', '{}'])")
+                    connection.commit()
+        writer = threading.Thread(target=write, daemon=True)
+        async with Live(self.daemon, self.token()) as live:
+            begin = (await live.subscribe("kept", types=["change.a"]))["position"]
+            writer.start()
+            got, chance, subs = [], random.Random(7), []
+            try:
+                for n in range(150):
+                    if subs and chance.randrange(2):
+                        await live.say("unsubscribe", sub=subs.pop(chance.randrange(len(subs))))
+                    elif len(subs) < 20:
+                        subs.append("s%d" % n)
+                        await live.say("subscribe", sub=subs[-1], types=[chance.choice(["change.*", "change.a", "change.b", "none.%d" % n])],
+                                       **chance.choice([{}, {"after": begin}, {"after": 0}, {"filter": {"type": "change.b"}}]))
+                    until = time.monotonic() + 0.025
+                    while time.monotonic() < until:
+                        with contextlib.suppress(asyncio.TimeoutError):
+                            self.kept(await live.receive(0.005), got)
+            finally:
+                over.set()
+                writer.join()
+            last = self.cluster.value("SELECT max(position) FROM usher.events WHERE type = 'change.a'")
+            while got[-1] < last:
+                self.kept(await live.receive(), got)
+        log = [row[0] for row in self.cluster.rows("SELECT position FROM usher.events WHERE type = 'change.a' AND position > %s ORDER BY 1", (begin,))]
+        lib.note("%d events beside 150 changes" % len(log))
+        ensure(got == log, "it got %d events of %d; missing %s, more than once or out of order %s" % (
+            len(got), len(log), sorted(set(log) - set(got))[:3], [pair for pair in zip(got, got[1:]) if pair[0] >= pair[1]][:3]))
+
+    def kept(self, frame, got):
+        """What is live is for all; what has another's name is of its past."""
+        ensure(frame["op"] != "error", "%s" % frame)
+        if frame["op"] == "events" and frame.get("sub", "kept") == "kept":
+            got += [event["position"] for event in frame["events"] if event["type"] == "change.a"]
+
+    async def slow_heads(self):
+        """Upgrades that never come to their end are ended, and nobody else waits for them."""
+        patient = usherd.Usherd(self.cluster, name="patient", rate_limits=usherd.NO_LIMITS, header_timeout_seconds=2).start()
+        try:
+            half = b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-Web"
+            pairs = [await asyncio.open_connection("127.0.0.1", patient.port) for _ in range(200)]
+            for _, writer in pairs:
+                writer.write(half)
+            async with Live(patient, patient.token()) as live:
+                await live.subscribe(types=["none"])
+                for at in range(6):     # a byte now and then makes it no younger
+                    await asyncio.sleep(0.5)
+                    for _, writer in pairs:
+                        with contextlib.suppress(ConnectionError):
+                            writer.write(b"S")
+                await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in pairs), return_exceptions=True), 20)
+                await live.nothing_more()
+            for _, writer in pairs:
+                writer.close()
+            silent = [await asyncio.open_connection("127.0.0.1", patient.port) for _ in range(20)]
+            for reader, writer in silent:
+                writer.write(half[:-7] + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+                ensure(b" 101 " in await reader.readuntil(b"\r\n\r\n"), "no handshake")
+                writer.write(b"\x81\xff")      # half a head of a frame, and no token
+            ends = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in silent)), 20)
+            ensure(all(end[:4] == b"\x88\x0f\x11\x31" for end in ends), "%s" % ends[0])
+            for _, writer in silent:
+                writer.close()
+        finally:
+            patient.destroy()
 
     def signals(self, tenant, topic, data, n):
         with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
@@ -176,7 +310,8 @@ def main():
 
     def rule(name):
         return name, lambda: asyncio.run(getattr(hostile, name)())
-    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood", "shares")] + [("settle", hostile.settle)], 120)
+    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood", "shares", "filters", "users", "ahead",
+                                           "fragments", "changing", "slow_heads")] + [("settle", hostile.settle)], 120)
 
 
 if __name__ == "__main__":
