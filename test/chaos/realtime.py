@@ -3,11 +3,14 @@
 
 Each client resumes behind the last position that it has, whatever has ended its connection: a proxy that cuts connections at
 random, usherd killed with -9, the database restarted. In the end each must have what the log has of its patterns: in
-order, nothing missing, nothing twice. Half of the clients are python3-websockets, which we did not write.
+order, nothing missing, nothing twice. Half of the clients are python3-websockets, which we did not write. They run in
+processes of their own, beside the proxy: cut each second, they must get further within a second than where they were.
 """
+import array
 import asyncio
 import collections
 import json
+import multiprocessing
 import os
 import random
 import threading
@@ -22,25 +25,34 @@ from lib import ensure
 
 
 PATTERNS = (["live.**"], ["live.a", "live.b"], ["live.c.*"], ["*"])
+WANTS = (lambda t: t.startswith("live."), lambda t: t in ("live.a", "live.b"), lambda t: t.startswith("live.c."), lambda t: True)
+PROCESSES = 4
 
 
 class Follower:
-    """Positions of its events, and how it got them."""
+    """Positions and numbers of its events, and how it got them."""
 
     def __init__(self, fire, number):
         self.fire, self.number = fire, number
-        self.types = PATTERNS[number % len(PATTERNS)]
+        self.types, self.wants = PATTERNS[number % len(PATTERNS)], WANTS[number % len(PATTERNS)]
         self.websocket = number % 2 == 0
-        self.events, self.position = [], 0
-        self.connects, self.twice = 0, []
+        self.events, self.numbers, self.position = array.array("q"), array.array("q"), 0
+        self.connects, self.twice, self.strange = 0, [], []
         self.ended = collections.Counter()      # what has ended its connections
         self.random = random.Random(number)
 
     def take(self, event):
         position = event["position"]
-        if self.events and position <= self.events[-1][0]:
-            self.twice.append((self.events[-1][0], position))
-        self.events.append((position, event["type"], event["data"]["n"]))
+        if self.events and position <= self.events[-1]:
+            self.twice.append((self.events[-1], position))
+        if not self.wants(event["type"]):
+            self.strange.append((position, event["type"]))
+        self.events.append(position)
+        self.numbers.append(event["data"]["n"])
+
+    def reached(self, position):
+        if position > self.position:
+            self.position = self.fire.positions[self.number] = position
 
     async def run(self):
         while not self.fire.done.is_set():
@@ -64,7 +76,7 @@ class Follower:
                 for event in frame.get("events", ()):
                     self.take(event)
                 if frame["op"] in ("events", "position", "caught_up"):
-                    self.position = max(self.position, frame["position"])
+                    self.reached(frame["position"])
 
     async def follow_sse(self):
         reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.fire.proxy.port, limit=1 << 22), 20)
@@ -73,15 +85,22 @@ class Follower:
                           % (",".join(self.types), self.fire.token, self.position)).encode())
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
             ensure(b" 200 " in head.split(b"\r\n")[0], "%r" % head)
+            rest = ""
             while not self.fire.done.is_set():
-                block = await asyncio.wait_for(reader.readuntil(b"\n\n"), 20)
-                fields = dict(line.split(": ", 1) for line in block.decode().strip().split("\n"))
-                if "data" in fields and "event" not in fields:
-                    self.take(json.loads(fields["data"]))
-                if "id" in fields:
-                    self.position = max(self.position, int(fields["id"]))
+                data = await asyncio.wait_for(reader.read(1 << 17), 20)
+                ensure(data, "the stream has ended")
+                *blocks, rest = (rest + data.decode()).split("\n\n")
+                for block in blocks:
+                    self.block(block)
         finally:
             writer.close()
+
+    def block(self, block):
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        if "data" in fields and "event" not in fields:
+            self.take(json.loads(fields["data"]))
+        if "id" in fields:
+            self.reached(int(fields["id"]))
 
 
 class Fire:
@@ -94,8 +113,10 @@ class Fire:
         self.daemon = usherd.Usherd(self.cluster).start()
         self.proxy = proxy.Proxy(self.daemon.port)
         self.token = self.daemon.token()
-        self.done, self.burnt = threading.Event(), threading.Event()
-        self.followers = [Follower(self, n) for n in range(self.clients)]
+        self.processes = multiprocessing.get_context("fork")
+        self.done, self.burnt = self.processes.Event(), threading.Event()
+        self.positions = self.processes.Array("q", self.clients, lock=False)
+        self.followers = []
         self.appended = 0
 
     def append(self):
@@ -136,48 +157,59 @@ class Fire:
         self.burnt.set()
         threading.Event().wait()        # servers die with the thread that has started them
 
-    def follow(self):
-        threads = [threading.Thread(target=function, daemon=True) for function in (self.append, self.burn)]
-        loop = asyncio.new_event_loop()
-        ended = []
+    def child(self, numbers, results):
+        """Follows as these, until it is done; what they have goes to the parent."""
+        followers = [Follower(self, n) for n in numbers]
 
         async def all_of_them():
-            tasks = [asyncio.create_task(follower.run()) for follower in self.followers]
-            while threads[0].is_alive() or not self.burnt.is_set():
+            tasks = [asyncio.create_task(follower.run()) for follower in followers]
+            while not self.done.is_set():
                 await asyncio.sleep(0.1)
-            last = self.cluster.value("SELECT max(position) FROM usher.events")
-            deadline = time.monotonic() + 150
-            while any(follower.position < last for follower in self.followers) and time.monotonic() < deadline:
-                await asyncio.sleep(0.1)
-            ended.append(last)
-            self.done.set()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        asyncio.run(all_of_them())
+        for follower in followers:
+            follower.fire = follower.wants = follower.random = None
+        results.send(followers)
+
+    def follow(self):
+        pipes = []
+        for n in range(PROCESSES):
+            ours, theirs = self.processes.Pipe(False)
+            self.processes.Process(target=self.child, args=(range(n, self.clients, PROCESSES), theirs), daemon=True).start()
+            pipes.append(ours)
+        threads = [threading.Thread(target=function, daemon=True) for function in (self.append, self.burn)]
         for thread in threads:
             thread.start()
-        loop.run_until_complete(all_of_them())
-        behind = ["client %d (%s) is at %d of %d" % (f.number, "websocket" if f.websocket else "sse", f.position, ended[0])
-                  for f in self.followers if f.position < ended[0]]
-        lib.note("%d events, %d clients, %d connections" % (self.appended, self.clients, sum(f.connects for f in self.followers)))
+        while threads[0].is_alive() or not self.burnt.is_set():
+            time.sleep(0.1)
+        began, last = time.monotonic(), self.cluster.value("SELECT max(position) FROM usher.events")
+        while min(self.positions) < last and time.monotonic() < began + 150:
+            time.sleep(0.1)
+        self.done.set()
+        for pipe in pipes:
+            self.followers += pipe.recv()
+        lib.note("%d events, %d clients, %d connections; all had everything %.1f s behind the last event"
+                 % (self.appended, self.clients, sum(f.connects for f in self.followers), time.monotonic() - began))
         ended = sum((f.ended for f in self.followers), collections.Counter())
         lib.note("ended by " + ", ".join("%s: %d" % item for item in ended.most_common(6)))
-        lib.ensure_empty(behind, "clients that have not caught up")
+        lib.ensure_empty(["client %d (%s) is at %d of %d" % (f.number, "websocket" if f.websocket else "sse", f.position, last)
+                          for f in self.followers if f.position < last], "clients that have not caught up")
         self.daemon.ensure_alive()
 
     def compare(self):
         log = [(e.position, e.type, e.data["n"]) for e in usherd.events(self.cluster)]
         ensure(len(log) >= self.wanted, "only %d events in the log" % len(log))
-        wants = {0: lambda t: t.startswith("live."), 1: lambda t: t in ("live.a", "live.b"), 2: lambda t: t.startswith("live.c."),
-                 3: lambda t: True}
-        expected = {k: [event for event in log if want(event[1])] for k, want in wants.items()}
+        ensure(len(self.followers) == self.clients, "only %d clients" % len(self.followers))
+        expected = [[event for event in log if wants(event[1])] for wants in WANTS]
         wrong = []
         for follower in self.followers:
             should = expected[follower.number % len(PATTERNS)]
-            if follower.twice:
-                wrong.append("client %d got events twice or out of order: %s" % (follower.number, follower.twice[:3]))
-            elif follower.events != should:
-                missing = sorted(set(should) - set(follower.events))
+            if follower.twice or follower.strange:
+                wrong.append("client %d got events twice or out of order: %s, or others': %s" % (follower.number, follower.twice[:3], follower.strange[:3]))
+            elif list(zip(follower.events, follower.numbers)) != [(position, n) for position, _, n in should]:
+                missing = sorted(set(event[0] for event in should) - set(follower.events))
                 wrong.append("client %d has %d events, not %d; missing %s" % (follower.number, len(follower.events), len(should), missing[:3]))
         lib.ensure_empty(wrong, "clients without exactly the log")
 

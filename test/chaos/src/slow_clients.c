@@ -7,7 +7,8 @@
  * SLOW clients, every other over WebSocket and the others over server-sent events, want "slow.*" and read nothing behind
  * their subscription until "resume" comes on standard input. LIVE WebSockets, in a thread of their own, want "live.*" all
  * the time; an event says in "t" when it was made, in microseconds. When each slow one has EVENTS events, in order, it
- * says how long that took, what all positions of each are together, and the times of the live ones in both phases.
+ * says how long that took, what all positions of each are together, and the times of the live ones in both phases; then,
+ * a line each, when those of the live ones that took more than 100 ms were made and came, together where they overlap.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,6 +28,8 @@
 #define CHUNK     262144
 #define KEPT      64 /* what may be the beginning of a position, at the end of what was read */
 #define TIMES_MAX 4000000
+#define LATE_US   100000
+#define LATE_MAX  1000
 
 static const char position_mark[] = "{\"position\":", time_mark[] = "\"t\": ";
 
@@ -143,6 +146,29 @@ take_position(Client *client, const char *text, const char *end)
 	client->events++;
 }
 
+/* Of the live ones' thread; overlapping times are one. */
+static struct Late
+{
+	int phase, n;
+	long long made, came;
+} late[LATE_MAX];
+static int nlate;
+
+static void
+take_late(int now, long long made, long long came)
+{
+	struct Late *last = nlate > 0 ? &late[nlate - 1] : NULL;
+
+	if (last == NULL || (made > last->came && nlate < LATE_MAX))
+	{
+		late[nlate++] = (struct Late){now, 1, made, came};
+		return;
+	}
+	last->n++;
+	last->made = made < last->made ? made : last->made;
+	last->came = came;
+}
+
 static void
 take_time(Client *client, const char *text, const char *end)
 {
@@ -151,7 +177,13 @@ take_time(Client *client, const char *text, const char *end)
 
 	take_position(client, text, end);
 	if (mark && ntimes[now] < TIMES_MAX)
-		times[now][ntimes[now]++] = now_us() - strtoll(mark + sizeof(time_mark) - 1, NULL, 10);
+	{
+		long long made = strtoll(mark + sizeof(time_mark) - 1, NULL, 10), came = now_us();
+
+		times[now][ntimes[now]++] = came - made;
+		if (came - made > LATE_US)
+			take_late(now, made, came);
+	}
 }
 
 static void
@@ -295,5 +327,7 @@ main(int argc, char **argv)
 		   (double) (now_us() - began) / 1e6, same, disorder, slow.clients[0].events, slow.clients[0].last,
 		   slow.clients[0].sum, caught_up(&slow, wanted), ntimes[0], share_ms(0, 0.5), share_ms(0, 0.99), ntimes[1],
 		   share_ms(1, 0.5), share_ms(1, 0.99));
+	for (int i = 0; i < nlate; i++)
+		printf("%d %d %lld %lld\n", late[i].phase, late[i].n, late[i].made, late[i].came);
 	return 0;
 }
