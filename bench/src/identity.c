@@ -6,6 +6,7 @@
  * EVP_DigestVerify() (HMAC() for HS256) over the same bytes.  "cached RATE 0" is the SHA-256 of the
  * token, the look-up among 10,000 and the clock, as identity.c does it for a token that it knows.
  */
+#include <jansson.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>

@@ -8,47 +8,60 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* The six bits that a character stands for, or -1. */
-static int
-bits_of(unsigned char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '-')
-		return 62;
-	return c == '_' ? 63 : -1;
-}
+#define OK 64 /* a bit that no value has */
+
+/* The six bits that a character stands for, with OK; 0: it stands for none. */
+static const unsigned char bits_of[256] = {
+	['A'] = OK | 0,  ['B'] = OK | 1,  ['C'] = OK | 2,  ['D'] = OK | 3,  ['E'] = OK | 4,
+	['F'] = OK | 5,  ['G'] = OK | 6,  ['H'] = OK | 7,  ['I'] = OK | 8,  ['J'] = OK | 9,
+	['K'] = OK | 10, ['L'] = OK | 11, ['M'] = OK | 12, ['N'] = OK | 13, ['O'] = OK | 14,
+	['P'] = OK | 15, ['Q'] = OK | 16, ['R'] = OK | 17, ['S'] = OK | 18, ['T'] = OK | 19,
+	['U'] = OK | 20, ['V'] = OK | 21, ['W'] = OK | 22, ['X'] = OK | 23, ['Y'] = OK | 24,
+	['Z'] = OK | 25, ['a'] = OK | 26, ['b'] = OK | 27, ['c'] = OK | 28, ['d'] = OK | 29,
+	['e'] = OK | 30, ['f'] = OK | 31, ['g'] = OK | 32, ['h'] = OK | 33, ['i'] = OK | 34,
+	['j'] = OK | 35, ['k'] = OK | 36, ['l'] = OK | 37, ['m'] = OK | 38, ['n'] = OK | 39,
+	['o'] = OK | 40, ['p'] = OK | 41, ['q'] = OK | 42, ['r'] = OK | 43, ['s'] = OK | 44,
+	['t'] = OK | 45, ['u'] = OK | 46, ['v'] = OK | 47, ['w'] = OK | 48, ['x'] = OK | 49,
+	['y'] = OK | 50, ['z'] = OK | 51, ['0'] = OK | 52, ['1'] = OK | 53, ['2'] = OK | 54,
+	['3'] = OK | 55, ['4'] = OK | 56, ['5'] = OK | 57, ['6'] = OK | 58, ['7'] = OK | 59,
+	['8'] = OK | 60, ['9'] = OK | 61, ['-'] = OK | 62, ['_'] = OK | 63,
+};
 
 bool
 base64url_decode(const char *in, size_t len, unsigned char *out, size_t *out_len)
 {
-	uint32_t held = 0;
-	int nbits = 0;
-	size_t n = 0;
+	const unsigned char *at = (const unsigned char *) in;
+	size_t rest = len % 4, n = 0;
+	uint32_t held = 0, right = OK;
 
-	if (len % 4 == 1)
+	if (rest == 1)
 		return false;
-	for (size_t i = 0; i < len; i++)
+	for (const unsigned char *end = at + (len - rest); at < end; at += 4)
 	{
-		int bits = bits_of((unsigned char) in[i]);
+		uint32_t a = bits_of[at[0]], b = bits_of[at[1]], c = bits_of[at[2]], d = bits_of[at[3]];
 
-		if (bits < 0)
-			return false;
-		held = held << 6 | (uint32_t) bits;
-		nbits += 6;
-		if (nbits >= 8)
-		{
-			nbits -= 8;
-			out[n++] = (unsigned char) (held >> nbits);
-			held &= (1U << nbits) - 1;
-		}
+		right &= a & b & c & d;
+		held = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6 | (d & 63);
+		out[n++] = (unsigned char) (held >> 16);
+		out[n++] = (unsigned char) (held >> 8);
+		out[n++] = (unsigned char) held;
+	}
+	held = 0;
+	for (size_t i = 0; i < rest; i++)
+	{
+		right &= bits_of[at[i]];
+		held = held << 6 | (bits_of[at[i]] & 63);
+	}
+	/* two characters are a byte and four bits, three are two bytes and two bits: those behind are zero */
+	if (rest == 2)
+		out[n++] = (unsigned char) (held >> 4);
+	else if (rest == 3)
+	{
+		out[n++] = (unsigned char) (held >> 10);
+		out[n++] = (unsigned char) (held >> 2);
 	}
 	*out_len = n;
-	return held == 0;
+	return right == OK && (rest == 0 || (held & (rest == 2 ? 15 : 3)) == 0);
 }
 
 void

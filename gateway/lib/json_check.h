@@ -2,12 +2,13 @@
  * gateway/lib/json_check.h
  *	  JSON bodies: one strict pass (RFC 8259), then walks over the members of what was checked.
  *
- * Pure C: no recursion, no tree, no memory of its own.  Values are slices of the
+ * Pure C: no tree, no memory of its own.  Values are slices of the
  * text, so that an event's data goes to PostgreSQL byte for byte, numbers
  * untouched.  Refused beyond the grammar is what PostgreSQL's jsonb could not
  * keep: text that is not UTF-8, U+0000, halves of surrogate pairs, numbers of
  * more than 6,000 digits or with an exponent beyond 10,000.  A name may stand
- * twice in an object, as RFC 8259 has it; json_members() refuses that.
+ * twice in an object, as RFC 8259 has it; json_members() refuses that, and
+ * json_distinct() at any depth.
  */
 #ifndef USHERD_JSON_CHECK_H
 #define USHERD_JSON_CHECK_H
@@ -75,6 +76,10 @@ typedef enum JsonMembers
 /* The members of an object that have these names (at most 64, without zero bytes): the others' kind is JSON_NONE. */
 extern JsonMembers json_members(JsonValue object, const char *const *names, int count,
 								JsonValue *values, JsonValue *stranger);
+
+#define JSON_DISTINCT_MAX 256
+/* Has no object in it a name twice, nor more than JSON_DISTINCT_MAX members?  Recursive: for what was checked with a small depth. */
+extern bool json_distinct(JsonValue value);
 
 /* A string without quotes and escapes, as UTF-8 (jansson has a json_string of its own).  out has room for text.len bytes; returns the length, no zero byte. */
 extern size_t json_unescape(JsonValue string, char *out);

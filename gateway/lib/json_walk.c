@@ -72,6 +72,12 @@ json_walk(JsonValue container)
 	return walk;
 }
 
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 /* Behind the string that begins at `at`. */
 static const char *
 string_end(const char *at, const char *end)
@@ -90,7 +96,7 @@ value_end(const char *at, const char *end)
 
 	if (*at != '{' && *at != '[' && *at != '"')
 	{
-		while (at < end && strchr(",]} \t\r\n", *at) == NULL)
+		while (at < end && *at != '\0' && *at != ',' && *at != ']' && *at != '}' && !is_space(*at))
 			at++;
 		return at;
 	}
@@ -116,7 +122,7 @@ take(JsonWalk *walk, JsonValue *value)
 {
 	const char *start;
 
-	while (walk->at < walk->end && strchr(" \t\r\n,:", *walk->at) != NULL && *walk->at != '\0')
+	while (walk->at < walk->end && (is_space(*walk->at) || *walk->at == ',' || *walk->at == ':'))
 		walk->at++;
 	start = walk->at;
 	if (start >= walk->end)
@@ -141,6 +147,30 @@ json_next(JsonWalk *walk, JsonValue *name, JsonValue *value)
 	return take(walk, value);
 }
 
+static bool
+has_escapes(JsonValue string)
+{
+	return memchr(string.text.data, '\\', string.text.len) != NULL;
+}
+
+/* Which of the names it is; count: none of them. */
+static int
+member_of(JsonValue name, const char *const *names, int count)
+{
+	bool plain = !has_escapes(name);
+	size_t len;
+	int i = 0;
+
+	if (name.kind != JSON_STRING || name.text.len < 2)
+		return count;
+	len = name.text.len - 2;
+	for (; i < count; i++)
+		if (plain ? strncmp(names[i], name.text.data + 1, len) == 0 && names[i][len] == '\0'
+				  : json_string_is(name, names[i]))
+			break;
+	return i;
+}
+
 JsonMembers
 json_members(JsonValue object, const char *const *names, int count, JsonValue *values,
 			 JsonValue *stranger)
@@ -153,10 +183,8 @@ json_members(JsonValue object, const char *const *names, int count, JsonValue *v
 		values[i] = (JsonValue){JSON_NONE, {NULL, 0}};
 	while (json_next(&walk, &name, &value))
 	{
-		int i = 0;
+		int i = member_of(name, names, count);
 
-		while (i < count && !json_string_is(name, names[i]))
-			i++;
 		if (i < count && values[i].kind == JSON_NONE)
 		{
 			values[i] = value;
@@ -240,6 +268,11 @@ json_unescape(JsonValue string, char *out)
 		return 0;
 	at = string.text.data + 1;
 	end = string.text.data + string.text.len - 1;
+	if (!has_escapes(string))
+	{
+		memcpy(out, at, (size_t) (end - at));
+		return (size_t) (end - at);
+	}
 	while (at < end)
 	{
 		char character[4];
@@ -257,10 +290,13 @@ json_string_is(JsonValue string, const char *text)
 	const char *at, *end;
 	size_t len = strlen(text), done = 0;
 
-	if (string.kind != JSON_STRING || string.text.len < 2)
+	/* with its quotes, and escapes are longer than what they stand for */
+	if (string.kind != JSON_STRING || string.text.len < len + 2)
 		return false;
 	at = string.text.data + 1;
 	end = string.text.data + string.text.len - 1;
+	if (memchr(at, '\\', (size_t) (end - at)) == NULL)
+		return (size_t) (end - at) == len && memcmp(at, text, len) == 0;
 	while (at < end)
 	{
 		char character[4];
@@ -271,6 +307,53 @@ json_string_is(JsonValue string, const char *text)
 		done += n;
 	}
 	return done == len;
+}
+
+/* Are two strings the same, whatever their escapes? */
+static bool
+same_strings(JsonValue a, JsonValue b)
+{
+	const char *at_a = a.text.data + 1, *end_a = a.text.data + a.text.len - 1;
+	const char *at_b = b.text.data + 1, *end_b = b.text.data + b.text.len - 1;
+
+	if (a.text.len == b.text.len && memcmp(a.text.data, b.text.data, a.text.len) == 0)
+		return true;
+	if (!has_escapes(a) && !has_escapes(b))
+		return false;
+	while (at_a < end_a && at_b < end_b)
+	{
+		char character_a[4], character_b[4];
+		size_t n = next_character(&at_a, end_a, character_a);
+
+		if (next_character(&at_b, end_b, character_b) != n ||
+			memcmp(character_a, character_b, n) != 0)
+			return false;
+	}
+	return at_a == end_a && at_b == end_b;
+}
+
+bool
+json_distinct(JsonValue value)
+{
+	JsonValue names[JSON_DISTINCT_MAX], name, item;
+	JsonWalk walk = json_walk(value);
+	int n = 0;
+
+	while (json_next(&walk, &name, &item))
+	{
+		if (value.kind == JSON_OBJECT)
+		{
+			if (n == JSON_DISTINCT_MAX)
+				return false;
+			for (int i = 0; i < n; i++)
+				if (same_strings(names[i], name))
+					return false;
+			names[n++] = name;
+		}
+		if ((item.kind == JSON_OBJECT || item.kind == JSON_ARRAY) && !json_distinct(item))
+			return false;
+	}
+	return true;
 }
 
 bool

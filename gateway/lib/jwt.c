@@ -2,10 +2,12 @@
  * gateway/lib/jwt.c
  *	  Verifies tokens: form, header, key, signature, claims, in that order.
  *
- * What libcjose does not look at is looked at here: strict base64url (one token
- * has one text, as the cache is keyed by it), a signature's exact length (a
- * libcjose of this version ignores bytes behind an ES256 signature), members
- * that stand twice, and every claim.
+ * An HMAC is computed here, with a context that the key keeps; signatures are
+ * libcjose's.  What libcjose does not look at is looked at here: strict base64url
+ * (one token has one text, as the cache is keyed by it), a signature's exact
+ * length (a libcjose of this version ignores bytes behind an ES256 signature),
+ * members that stand twice, and every claim.  Header and claims are read where
+ * they lie, without a tree.
  *
  * OpenSSL's queue of errors is emptied on every way out, because TLS connections
  * of the same thread would take what is left in it for their own.
@@ -13,18 +15,49 @@
 #include "jwt.h"
 
 #include <math.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base64url.h"
+#include "json_check.h"
 
+#define DEPTH_MAX 32 /* of arrays and objects in a header or in claims */
+
+/* A token's parts as bytes.  The header's and the claims' end in a zero byte. */
 typedef struct Parts
 {
-	const char *header, *payload, *signature;
-	size_t header_len, payload_len, signature_len;
+	unsigned char header[JWT_BYTES_MAX], claims[JWT_BYTES_MAX], signature[JWT_BYTES_MAX];
+	size_t header_len, claims_len, signature_len;
+	size_t signed_len; /* of the token: what stands in front of the second dot */
 } Parts;
+
+/* The claims that are looked at, and the texts in them. */
+enum
+{
+	CLAIM_EXP,
+	CLAIM_NBF,
+	CLAIM_IAT,
+	CLAIM_ISS,
+	CLAIM_AUD,
+	CLAIM_SUB,
+	CLAIM_SID,
+	CLAIM_ACTOR_TYPE,
+	CLAIM_SCOPE,
+	CLAIM_SCOPES,
+	CLAIM_ROLES,
+	CLAIM_TENANT, /* whatever its name */
+	CLAIMS
+};
+
+typedef struct Claims
+{
+	JsonValue values[CLAIMS];
+	char texts[2 * JWT_BYTES_MAX]; /* each text once, and the tenant's maybe twice */
+	size_t used;
+} Claims;
 
 static bool
 refuse(const char **reason, const char *why)
@@ -33,7 +66,16 @@ refuse(const char **reason, const char *why)
 	return false;
 }
 
-/* Three parts, none of them empty, separated by the only two dots. */
+static bool
+decode(const char *text, size_t len, unsigned char *bytes, size_t *bytes_len)
+{
+	if (len == 0 || !base64url_decode(text, len, bytes, bytes_len))
+		return false;
+	bytes[*bytes_len] = '\0';
+	return true;
+}
+
+/* Three parts of strict base64url, none of them empty, separated by the only two dots. */
 static bool
 split(const char *token, size_t len, Parts *parts)
 {
@@ -43,70 +85,103 @@ split(const char *token, size_t len, Parts *parts)
 
 	if (second == NULL || memchr(second + 1, '.', (size_t) (end - second - 1)) != NULL)
 		return false;
-	parts->header = token;
-	parts->header_len = (size_t) (first - token);
-	parts->payload = first + 1;
-	parts->payload_len = (size_t) (second - first - 1);
-	parts->signature = second + 1;
-	parts->signature_len = (size_t) (end - second - 1);
-	return parts->header_len > 0 && parts->payload_len > 0 && parts->signature_len > 0;
+	parts->signed_len = (size_t) (second - token);
+	return decode(token, (size_t) (first - token), parts->header, &parts->header_len) &&
+		   decode(first + 1, (size_t) (second - first - 1), parts->claims, &parts->claims_len) &&
+		   decode(second + 1, (size_t) (end - second - 1), parts->signature, &parts->signature_len);
 }
 
-/* All parts are strict base64url.  The header's bytes remain in `header`. */
+/* The members of these names, when it is an object in which no name stands twice, whatever the depth. */
 static bool
-decode(const Parts *parts, unsigned char *header, size_t *header_len, size_t *signature_bytes)
+read_object(const unsigned char *bytes, size_t len, const char *const *names, int count,
+			JsonValue *values)
 {
-	unsigned char scratch[JWT_BYTES_MAX];
-	size_t len;
+	JsonValue object, stranger;
+	JsonFault fault;
 
-	return base64url_decode(parts->payload, parts->payload_len, scratch, &len) &&
-		   base64url_decode(parts->signature, parts->signature_len, scratch, signature_bytes) &&
-		   base64url_decode(parts->header, parts->header_len, header, header_len);
+	if (!json_check((const char *) bytes, len, DEPTH_MAX, &object, &fault) ||
+		object.kind != JSON_OBJECT || !json_distinct(object))
+		return false;
+	(void) json_members(object, names, count, values, &stranger);
+	return true;
 }
 
+/* A text, which ends in a zero byte then; false: it is none, or there is no room. */
 static bool
-type_good(const json_t *header)
+take_text(JsonValue value, char *text, size_t room)
 {
-	const json_t *typ = json_object_get(header, "typ");
-	const char *type = json_string_value(typ);
+	if (value.kind != JSON_STRING || value.text.len > room)
+		return false;
+	text[json_unescape(value, text)] = '\0';
+	return true;
+}
 
-	if (typ == NULL)
+/*
+ * The header
+ */
+
+enum
+{
+	HEADER_ALG,
+	HEADER_KID,
+	HEADER_TYP,
+	HEADER_REFUSED /* and those behind it */
+};
+
+static const char *const header_names[] = {"alg", "kid", "typ", "crit", "jku", "jwk",
+										   "x5u", "x5c", "cty", "enc",  "zip", "b64"};
+
+#define HEADER_NAMES ((int) (sizeof(header_names) / sizeof(header_names[0])))
+
+static bool
+type_good(JsonValue typ)
+{
+	static const char *const types[] = {"jwt", "at+jwt", "application/at+jwt"};
+	char text[64];
+
+	if (typ.kind == JSON_NONE)
 		return true;
-	return type != NULL && (strcasecmp(type, "JWT") == 0 || strcasecmp(type, "at+jwt") == 0 ||
-							strcasecmp(type, "application/at+jwt") == 0);
+	for (size_t i = 0; take_text(typ, text, sizeof(text)) && i < sizeof(types) / sizeof(types[0]);
+		 i++)
+		if (strcasecmp(text, types[i]) == 0)
+			return true;
+	return false;
 }
 
 /* Members of a header that would change what the token means, or where its key comes from. */
 static bool
-header_plain(const json_t *header, const char **reason)
+header_plain(const JsonValue *header, const char **reason)
 {
-	static const char *const refused[] = {"crit", "jku", "jwk", "x5u", "x5c",
-										  "cty",  "enc", "zip", "b64"};
-
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		if (json_object_get(header, refused[i]) != NULL)
+	for (int i = HEADER_REFUSED; i < HEADER_NAMES; i++)
+		if (header[i].kind != JSON_NONE)
 			return refuse(reason,
 						  "the token's header has a member that is not taken: crit, jku, jwk, "
 						  "x5u, x5c, cty, enc, zip or b64");
-	return type_good(header) || refuse(reason, "the token's typ is not JWT");
+	return type_good(header[HEADER_TYP]) || refuse(reason, "the token's typ is not JWT");
 }
 
 static const Key *
-key_of(const KeySet *keys, const json_t *header, const char **reason)
+key_of(const KeySet *keys, const JsonValue *header, const char **reason)
 {
-	const json_t *kid = json_object_get(header, "kid");
-	const char *algorithm = json_string_value(json_object_get(header, "alg"));
-	const Key *key;
+	JsonValue kid = header[HEADER_KID];
+	KeyAlgorithm algorithm = KEY_NO_ALGORITHM;
+	char text[JWT_BYTES_MAX];
+	const Key *key = NULL;
 
-	if (algorithm == NULL || keys_algorithm(algorithm) == KEY_NO_ALGORITHM)
+	if (take_text(header[HEADER_ALG], text, sizeof(text)))
+		algorithm = keys_algorithm(text);
+	if (algorithm == KEY_NO_ALGORITHM)
 	{
 		*reason = "the token's algorithm is none of HS256, RS256, ES256, PS256";
 		return NULL;
 	}
-	key = kid != NULL && !json_is_string(kid) ? NULL : keys_find(keys, json_string_value(kid));
+	if (kid.kind == JSON_NONE)
+		key = keys_find(keys, NULL);
+	else if (take_text(kid, text, sizeof(text)))
+		key = keys_find(keys, text);
 	if (key == NULL)
-		*reason = kid == NULL ? "the token names no key" : "the token's key is not known";
-	else if (keys_algorithm(algorithm) != key->algorithm)
+		*reason = kid.kind == JSON_NONE ? "the token names no key" : "the token's key is not known";
+	else if (algorithm != key->algorithm)
 	{
 		*reason = "the token's algorithm is not that of its key";
 		return NULL;
@@ -114,29 +189,59 @@ key_of(const KeySet *keys, const json_t *header, const char **reason)
 	return key;
 }
 
-/* A point in time, rounded down or up to seconds.  Absent: found is false, and it is no error. */
+/*
+ * The signature
+ */
+
 static bool
-time_of(const json_t *claims, const char *name, bool up, int64_t *seconds, bool *found)
+hmac_good(const Key *key, const char *token, const Parts *parts)
 {
-	const json_t *claim = json_object_get(claims, name);
+	unsigned char mac[KEYS_HS256_BYTES];
+	size_t len = 0;
+
+	return EVP_MAC_init(key->hmac, NULL, 0, NULL) == 1 &&
+		   EVP_MAC_update(key->hmac, (const unsigned char *) token, parts->signed_len) == 1 &&
+		   EVP_MAC_final(key->hmac, mac, &len, sizeof(mac)) == 1 && len == sizeof(mac) &&
+		   CRYPTO_memcmp(mac, parts->signature, sizeof(mac)) == 0;
+}
+
+static bool
+signature_good(const Key *key, const char *token, size_t len, const Parts *parts)
+{
+	cjose_jws_t *jws;
+	bool good;
+
+	if (parts->signature_len != key->signature_bytes)
+		return false;
+	if (key->algorithm == KEY_HS256)
+		return hmac_good(key, token, parts);
+	jws = cjose_jws_import(token, len, NULL);
+	good = jws != NULL && cjose_jws_verify(jws, key->jwk, NULL);
+	cjose_jws_release(jws);
+	return good;
+}
+
+/*
+ * The claims
+ */
+
+/* A point in time, rounded down or up to seconds.  Absent: 0.  false: it is none. */
+static bool
+time_of(JsonValue claim, bool up, int64_t *seconds)
+{
 	double number;
 
-	*found = claim != NULL;
 	*seconds = 0;
-	if (claim == NULL)
+	if (claim.kind == JSON_NONE || json_int(claim, 0, JWT_TIME_MAX, seconds))
 		return true;
-	if (json_is_integer(claim))
-		*seconds = json_integer_value(claim);
-	else if (json_is_real(claim))
-	{
-		number = up ? ceil(json_real_value(claim)) : floor(json_real_value(claim));
-		if (!(number >= 0 && number <= (double) JWT_TIME_MAX))
-			return false;
-		*seconds = (int64_t) number;
-	}
-	else
+	if (claim.kind != JSON_NUMBER)
 		return false;
-	return *seconds >= 0 && *seconds <= JWT_TIME_MAX;
+	number = strtod(claim.text.data, NULL); /* the claims end in a zero byte */
+	number = up ? ceil(number) : floor(number);
+	if (!(number >= 0 && number <= (double) JWT_TIME_MAX))
+		return false;
+	*seconds = (int64_t) number;
+	return true;
 }
 
 bool
@@ -146,23 +251,21 @@ jwt_expired(int64_t expires_at, double skew, double now)
 }
 
 static bool
-times_good(const json_t *claims, const JwtRules *rules, double now, IdentityParts *parts,
+times_good(const JsonValue *claims, const JwtRules *rules, double now, IdentityParts *parts,
 		   const char **reason)
 {
 	int64_t exp, nbf, iat;
-	bool has_exp, has_nbf, has_iat;
 
-	if (!time_of(claims, "exp", false, &exp, &has_exp) ||
-		!time_of(claims, "nbf", true, &nbf, &has_nbf) ||
-		!time_of(claims, "iat", false, &iat, &has_iat))
+	if (!time_of(claims[CLAIM_EXP], false, &exp) || !time_of(claims[CLAIM_NBF], true, &nbf) ||
+		!time_of(claims[CLAIM_IAT], false, &iat))
 		return refuse(reason, "exp, nbf or iat of the token is no time");
-	if (!has_exp)
+	if (claims[CLAIM_EXP].kind == JSON_NONE)
 		return refuse(reason, "the token never expires");
 	if (jwt_expired(exp, rules->skew, now))
 		return refuse(reason, "the token has expired");
-	if (has_nbf && now + rules->skew < (double) nbf)
+	if (claims[CLAIM_NBF].kind != JSON_NONE && now + rules->skew < (double) nbf)
 		return refuse(reason, "the token is not valid yet");
-	if (has_iat && now + rules->skew < (double) iat)
+	if (claims[CLAIM_IAT].kind != JSON_NONE && now + rules->skew < (double) iat)
 		return refuse(reason, "the token was issued in the future");
 	parts->issued_at = iat;
 	parts->expires_at = exp;
@@ -170,60 +273,68 @@ times_good(const json_t *claims, const JwtRules *rules, double now, IdentityPart
 }
 
 static bool
-audience_good(const json_t *claims, const char *audience, const char **reason)
+audience_good(JsonValue aud, const char *audience, const char **reason)
 {
-	const json_t *aud = json_object_get(claims, "aud"), *one;
-	const char *text = json_string_value(aud);
-	bool found = text != NULL && strcmp(text, audience) == 0;
-	size_t i;
+	JsonWalk walk = json_walk(aud);
+	JsonValue one;
+	bool found = json_string_is(aud, audience);
 
 	if (audience[0] == '\0')
-		return aud == NULL ||
+		return aud.kind == JSON_NONE ||
 			   refuse(reason, "the token is for an audience, and none is configured");
-	if (aud != NULL && text == NULL && !json_is_array(aud))
+	if (aud.kind != JSON_NONE && aud.kind != JSON_STRING && aud.kind != JSON_ARRAY)
 		return refuse(reason, "the token's aud is neither a text nor a list of texts");
-	json_array_foreach(aud, i, one)
+	while (json_next(&walk, NULL, &one))
 	{
-		if (!json_is_string(one))
+		if (one.kind != JSON_STRING)
 			return refuse(reason, "the token's aud is neither a text nor a list of texts");
-		found = found || strcmp(json_string_value(one), audience) == 0;
+		found = found || json_string_is(one, audience);
 	}
 	return found || refuse(reason, "the token is for another audience");
 }
 
 static bool
-issuer_good(const json_t *claims, const char *issuer, const char **reason)
+issuer_good(JsonValue iss, const char *issuer, const char **reason)
 {
-	const char *iss = json_string_value(json_object_get(claims, "iss"));
+	return issuer[0] == '\0' || json_string_is(iss, issuer) ||
+		   refuse(reason, "the token is of another issuer");
+}
 
-	if (issuer[0] == '\0' || (iss != NULL && strcmp(iss, issuer) == 0))
-		return true;
-	return refuse(reason, "the token is of another issuer");
+/* Its text lives as long as the claims; NULL: it is none. */
+static const char *
+claim_text(Claims *claims, JsonValue value)
+{
+	char *text = claims->texts + claims->used;
+
+	if (!take_text(value, text, sizeof(claims->texts) - claims->used))
+		return NULL;
+	claims->used += strlen(text) + 1;
+	return text;
 }
 
 /* A text of at most JWT_SUBJECT_MAX bytes; when it is missing, fallback (NULL: it must not be). */
 static bool
-text_of(const json_t *claims, const char *name, const char *fallback, const char **text)
+text_of(Claims *claims, int claim, const char *fallback, const char **text)
 {
-	const json_t *claim = json_object_get(claims, name);
+	bool missing = claims->values[claim].kind == JSON_NONE;
 
-	*text = claim == NULL ? fallback : json_string_value(claim);
-	return *text != NULL && strlen(*text) <= JWT_SUBJECT_MAX && (claim == NULL || **text != '\0');
+	*text = missing ? fallback : claim_text(claims, claims->values[claim]);
+	return *text != NULL && strlen(*text) <= JWT_SUBJECT_MAX && (missing || **text != '\0');
 }
 
 static bool
-who_good(const json_t *claims, const JwtRules *rules, IdentityParts *parts, const char **reason)
+who_good(Claims *claims, const JwtRules *rules, IdentityParts *parts, const char **reason)
 {
 	const char *fallback = rules->default_tenant[0] != '\0' ? rules->default_tenant : NULL;
 
-	if (!text_of(claims, rules->tenant_claim, fallback, &parts->tenant) ||
+	if (!text_of(claims, CLAIM_TENANT, fallback, &parts->tenant) ||
 		!identity_tenant_valid(parts->tenant, strlen(parts->tenant)))
 		return refuse(reason, "the token names no tenant");
-	if (!text_of(claims, "sub", NULL, &parts->user))
+	if (!text_of(claims, CLAIM_SUB, NULL, &parts->user))
 		return refuse(reason, "the token's sub is missing, empty or too long");
-	if (!text_of(claims, "sid", "", &parts->session))
+	if (!text_of(claims, CLAIM_SID, "", &parts->session))
 		return refuse(reason, "the token's sid is no text, empty or too long");
-	if (!text_of(claims, "actor_type", "user", &parts->actor_type) ||
+	if (!text_of(claims, CLAIM_ACTOR_TYPE, "user", &parts->actor_type) ||
 		(strcmp(parts->actor_type, "user") != 0 && strcmp(parts->actor_type, "service") != 0))
 		return refuse(reason, "the token's actor_type is neither user nor service");
 	return true;
@@ -231,116 +342,99 @@ who_good(const json_t *claims, const JwtRules *rules, IdentityParts *parts, cons
 
 /* Words in a text, or a list of words. */
 static bool
-words_of(const json_t *claim, bool (*add)(IdentityParts *, const char *, size_t),
+words_of(Claims *claims, int claim, bool (*add)(IdentityParts *, const char *, size_t),
 		 IdentityParts *parts)
 {
-	const json_t *one;
-	size_t i;
+	JsonValue value = claims->values[claim], one;
+	JsonWalk walk = json_walk(value);
+	const char *text;
 
-	if (json_is_string(claim))
-		return add(parts, json_string_value(claim), json_string_length(claim));
-	if (claim != NULL && !json_is_array(claim))
-		return false;
-	json_array_foreach(claim, i, one)
+	if (value.kind == JSON_NONE)
+		return true;
+	if (value.kind == JSON_STRING)
+		return (text = claim_text(claims, value)) != NULL && add(parts, text, strlen(text));
+	while (json_next(&walk, NULL, &one))
 	{
-		if (!json_is_string(one) || strpbrk(json_string_value(one), " \t\r\n") != NULL ||
-			!add(parts, json_string_value(one), json_string_length(one)))
+		if ((text = claim_text(claims, one)) == NULL || strpbrk(text, " \t\r\n") != NULL ||
+			!add(parts, text, strlen(text)))
 			return false;
 	}
-	return true;
+	return value.kind == JSON_ARRAY;
 }
 
 static bool
-rights_good(const json_t *claims, IdentityParts *parts, const char **reason)
+rights_good(Claims *claims, IdentityParts *parts, const char **reason)
 {
-	if (!words_of(json_object_get(claims, "scope"), identity_add_scopes, parts) ||
-		!words_of(json_object_get(claims, "scopes"), identity_add_scopes, parts))
+	if (!words_of(claims, CLAIM_SCOPE, identity_add_scopes, parts) ||
+		!words_of(claims, CLAIM_SCOPES, identity_add_scopes, parts))
 		return refuse(reason,
 					  "the token's scope is neither words nor a list of words, or too many");
-	if (!words_of(json_object_get(claims, "roles"), identity_add_roles, parts))
+	if (!words_of(claims, CLAIM_ROLES, identity_add_roles, parts))
 		return refuse(reason,
 					  "the token's roles are neither words nor a list of words, or too many");
 	return true;
 }
 
-static Identity *
-identity_of_claims(const uint8_t *payload, size_t len, const JwtRules *rules, double now,
-				   const char **reason)
+static bool
+read_claims(const Parts *token, const JwtRules *rules, Claims *claims)
 {
-	json_t *claims = json_loadb((const char *) payload, len, JSON_REJECT_DUPLICATES, NULL);
-	Identity *identity = NULL;
+	const char *names[CLAIMS] = {"exp", "nbf",        "iat",   "iss",    "aud",  "sub",
+								 "sid", "actor_type", "scope", "scopes", "roles"};
+
+	names[CLAIM_TENANT] = rules->tenant_claim;
+	claims->used = 0;
+	if (!read_object(token->claims, token->claims_len, names, CLAIMS, claims->values))
+		return false;
+	/* of a name that stands twice among them the first has the value */
+	for (int i = 0; i < CLAIM_TENANT; i++)
+		if (strcmp(names[i], rules->tenant_claim) == 0)
+			claims->values[CLAIM_TENANT] = claims->values[i];
+	return true;
+}
+
+static Identity *
+identity_of_claims(const Parts *token, const JwtRules *rules, double now, const char **reason)
+{
+	Claims claims;
+	const JsonValue *values = claims.values;
 	IdentityParts parts;
 
-	memset(&parts, 0, sizeof(parts));
-	if (!json_is_object(claims))
+	if (!read_claims(token, rules, &claims))
+	{
 		*reason = "the token's claims are no JSON object, or one stands twice";
-	else if (times_good(claims, rules, now, &parts, reason) &&
-			 issuer_good(claims, rules->issuer, reason) &&
-			 audience_good(claims, rules->audience, reason) &&
-			 who_good(claims, rules, &parts, reason) && rights_good(claims, &parts, reason))
-		identity = identity_make(&parts);
-	json_decref(claims);
-	return identity;
+		return NULL;
+	}
+	memset(&parts, 0, sizeof(parts));
+	if (times_good(values, rules, now, &parts, reason) &&
+		issuer_good(values[CLAIM_ISS], rules->issuer, reason) &&
+		audience_good(values[CLAIM_AUD], rules->audience, reason) &&
+		who_good(&claims, rules, &parts, reason) && rights_good(&claims, &parts, reason))
+		return identity_make(&parts);
+	return NULL;
 }
 
 Identity *
 jwt_verify(const KeySet *keys, const JwtRules *rules, const char *token, size_t len, double now,
 		   const char **reason)
 {
-	unsigned char header_text[JWT_BYTES_MAX];
-	size_t header_len, signature_bytes, payload_len = 0;
-	uint8_t *payload = NULL;
 	Identity *identity = NULL;
-	json_t *header = NULL;
-	cjose_jws_t *jws = NULL;
+	JsonValue header[HEADER_NAMES];
 	const Key *key;
 	Parts parts;
 
 	if (len > JWT_BYTES_MAX)
 		*reason = "the token is too long";
-	else if (!split(token, len, &parts) ||
-			 !decode(&parts, header_text, &header_len, &signature_bytes))
+	else if (!split(token, len, &parts))
 		*reason = "the token is not three parts of base64url";
-	else if ((header = json_loadb((const char *) header_text, header_len, JSON_REJECT_DUPLICATES,
-								  NULL)) == NULL ||
-			 !json_is_object(header))
+	else if (!read_object(parts.header, parts.header_len, header_names, HEADER_NAMES, header))
 		*reason = "the token's header is no JSON object, or a member stands twice";
 	else if (header_plain(header, reason) && (key = key_of(keys, header, reason)) != NULL)
 	{
-		if (signature_bytes != key->signature_bytes ||
-			(jws = cjose_jws_import(token, len, NULL)) == NULL ||
-			!cjose_jws_verify(jws, key->jwk, NULL) ||
-			!cjose_jws_get_plaintext(jws, &payload, &payload_len, NULL))
-			*reason = "the token's signature is wrong";
+		if (signature_good(key, token, len, &parts))
+			identity = identity_of_claims(&parts, rules, now, reason);
 		else
-			identity = identity_of_claims(payload, payload_len, rules, now, reason);
+			*reason = "the token's signature is wrong";
 	}
-	cjose_jws_release(jws);
-	json_decref(header);
 	ERR_clear_error();
 	return identity;
-}
-
-char *
-jwt_sign(const Key *key, const json_t *claims)
-{
-	cjose_header_t *header = cjose_header_new(NULL);
-	char *payload = json_dumps(claims, JSON_COMPACT), *token = NULL;
-	cjose_jws_t *jws = NULL;
-	const char *text = NULL;
-
-	if (header != NULL && payload != NULL &&
-		cjose_header_set(header, CJOSE_HDR_ALG, keys_algorithm_name(key->algorithm), NULL) &&
-		cjose_header_set(header, "typ", "JWT", NULL) &&
-		(key->kid[0] == '\0' || cjose_header_set(header, CJOSE_HDR_KID, key->kid, NULL)) &&
-		(jws = cjose_jws_sign(key->jwk, header, (const uint8_t *) payload, strlen(payload),
-							  NULL)) != NULL &&
-		cjose_jws_export(jws, &text, NULL))
-		token = strdup(text);
-	cjose_jws_release(jws);
-	if (header != NULL)
-		cjose_header_release(header);
-	free(payload);
-	ERR_clear_error();
-	return token;
 }

@@ -2,6 +2,7 @@
  * gateway/lib/key_make.c
  *	  New keys, and what others may see of keys.
  */
+#include <jansson.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,10 @@
  */
 #include "keys.h"
 
+#include <jansson.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/params.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +236,24 @@ material_good(const json_t *jwk, const char *kid, KeyAlgorithm algorithm, char *
 	return false;
 }
 
+/* A context of HMAC with SHA-256 that has taken the secret; NULL: there is no such algorithm. */
+static EVP_MAC_CTX *
+hmac_new(const cjose_jwk_t *jwk)
+{
+	EVP_MAC *algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *context = algorithm != NULL ? EVP_MAC_CTX_new(algorithm) : NULL;
+	OSSL_PARAM digest[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *) "SHA256", 0),
+		OSSL_PARAM_construct_end()};
+
+	EVP_MAC_free(algorithm);
+	if (context != NULL && EVP_MAC_init(context, cjose_jwk_get_keydata(jwk, NULL),
+										cjose_jwk_get_keysize(jwk, NULL) / 8, digest) == 1)
+		return context;
+	EVP_MAC_CTX_free(context);
+	return NULL;
+}
+
 static char *
 copy(const char *text)
 {
@@ -263,11 +284,16 @@ keys_add(KeySet *set, json_t *jwk, char *error, size_t size)
 	if (!kid_good(set, kid, error, size) || !material_good(jwk, kid, key.algorithm, error, size))
 		return false;
 	key.jwk = cjose_jwk_import_json(jwk, NULL);
+	if (key.jwk != NULL && key.algorithm == KEY_HS256 && (key.hmac = hmac_new(key.jwk)) == NULL)
+	{
+		cjose_jwk_release(key.jwk);
+		key.jwk = NULL;
+	}
 	ERR_clear_error();
 	if (key.jwk == NULL)
 		return wrong(error, size, "key \"%s\" is not a key of its type", kid);
 	key.kid = copy(kid);
-	key.signature_bytes = key.algorithm == KEY_HS256   ? 32
+	key.signature_bytes = key.algorithm == KEY_HS256   ? KEYS_HS256_BYTES
 						  : key.algorithm == KEY_ES256 ? 64
 													   : cjose_jwk_get_keysize(key.jwk, NULL) / 8;
 	key.signs = key.algorithm == KEY_HS256 || member(jwk, "d") != NULL;
@@ -325,6 +351,7 @@ keys_free(KeySet *set)
 	for (int i = 0; i < set->nkeys; i++)
 	{
 		cjose_jwk_release(set->keys[i].jwk);
+		EVP_MAC_CTX_free(set->keys[i].hmac);
 		free(set->keys[i].kid);
 	}
 	free(set->keys);

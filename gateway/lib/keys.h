@@ -4,15 +4,19 @@
  *
  * A set is read from a JWKS file, or from a directory with files `*.json` (JWK
  * or JWKS) and `NAME.ALGORITHM.pem`, e.g. `2026-01.ES256.pem`, where NAME is the
- * key's id.  A set is never changed once it is read.  No libpq, no loop.
+ * key's id.  A set is never changed once it is read; a secret's context is used by
+ * one thread, the loop's.  No libpq, no loop.
  */
 #ifndef USHERD_KEYS_H
 #define USHERD_KEYS_H
 
 #include <cjose/cjose.h>
-#include <jansson.h>
+#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/* jansson's; its header does not go with json_check.h */
+typedef struct json_t json_t;
 
 typedef enum KeyAlgorithm
 {
@@ -28,6 +32,7 @@ typedef struct Key
 	char *kid; /* "" only in a set of one */
 	KeyAlgorithm algorithm;
 	cjose_jwk_t *jwk;
+	EVP_MAC_CTX *hmac; /* of a secret: begun with it, to be begun again for each token */
 	size_t signature_bytes;
 	bool signs; /* has the private part, or is a secret */
 } Key;
@@ -40,6 +45,7 @@ typedef struct KeySet
 } KeySet;
 
 #define KEYS_MAX                    256
+#define KEYS_HS256_BYTES            32
 #define KEYS_FILE_MAX               (1 << 20)
 #define KEYS_SECRET_MIN             32 /* bytes: RFC 7518, 3.2 */
 #define KEYS_RSA_BITS_MIN           2048

@@ -14,6 +14,7 @@
 #include "limit.h"
 #include "sha256.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,6 +8,7 @@
 #include "base64url.h"
 #include "jwt.h"
 
+#include <jansson.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/hmac.h>

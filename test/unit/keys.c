@@ -7,6 +7,7 @@
 #include "jwt.h"
 #include "keys.h"
 
+#include <jansson.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
