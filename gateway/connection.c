@@ -13,6 +13,7 @@
  *
  * One thread, the loop's.  Nothing here waits.
  */
+#include <errno.h>
 #include <ev.h>
 #include <libwebsockets.h>
 #include <netinet/in.h>
@@ -74,12 +75,27 @@ connection_linger(Connection *c, double seconds)
 	connection_enter(c, STATE_LINGER);
 	c->patience = seconds;
 	c->body_received = 0;
-	text_free(&c->in);
+	connection_use(c, c->in.len);
 	text_free(&c->body);
 	c->stream_holds = 0;
 	connection_account(c);
 	connection_read(c, !c->full);
 	lws_callback_on_writable(c->wsi);
+}
+
+/* An idle connection holds no memory. */
+void
+connection_use(Connection *c, size_t used)
+{
+	bool ours = c->in.size > 0;
+
+	c->in.len -= used;
+	if (c->in.len == 0 && ours)
+		text_free(&c->in);
+	else if (ours && used > 0)
+		memmove(c->in.data, c->in.data + used, c->in.len);
+	else if (!ours)
+		c->in.data = c->in.len > 0 ? c->in.data + used : NULL;
 }
 
 /* What it holds, as far as it grows with what the client does (budget.h). */
@@ -124,13 +140,38 @@ linger_drained(Connection *c)
  * Writing
  */
 
+/* What a plain socket takes at once goes there without a copy; how much, or -1: it is broken. */
+static ssize_t
+write_plain(Connection *c, const char *data, size_t len)
+{
+	ssize_t written;
+
+	if (lws_is_ssl(c->wsi) || lws_partial_buffered(c->wsi))
+		return 0;
+	written = send(lws_get_socket_fd(c->wsi), data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (written >= 0)
+		return written;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+}
+
 bool
 connection_write_now(Connection *c, const char *data, size_t len)
 {
 	static Text padded; /* the library wants room in front of what it writes */
+	ssize_t written;
 
 	if (c->rest && !connection_hand_over_rest(c))
 		return false;
+	written = write_plain(c, data, len);
+	if (written == (ssize_t) len)
+		return true;
+	if (written < 0)
+	{
+		connection_kill(c);
+		return false;
+	}
+	data += written;
+	len -= (size_t) written;
 	padded.len = 0;
 	text_reserve(&padded, LWS_PRE + len + 1);
 	memcpy(padded.data + LWS_PRE, data, len);
@@ -215,8 +256,19 @@ received(Connection *c, const char *data, size_t len)
 		case STATE_BUSY:
 			break;
 	}
-	text_add(&c->in, data, len);
+	if (c->in.size > 0)
+		text_add(&c->in, data, len);
+	else
+		c->in = (Text){(char *) data, len, 0};
 	connection_advance(c);
+	if (c->in.size == 0 && c->in.len > 0)
+	{
+		Text kept = {0};
+
+		text_add(&kept, c->in.data, c->in.len);
+		c->in = kept;
+		connection_account(c);
+	}
 }
 
 /* All that was written is out. */
@@ -286,7 +338,7 @@ closed(Connection *c)
 	connections.count--;
 	if (c->counted)
 		limit_disconnect(&c->peer);
-	text_free(&c->in);
+	connection_use(c, c->in.len);
 	text_free(&c->body);
 	if (c->rest)
 		frame_release(c->rest);

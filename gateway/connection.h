@@ -48,7 +48,7 @@ struct Connection
 	double choked; /* STREAM: since when it could not be written to; 0: it can be */
 	ConnectionState state;
 	double since; /* when the state began; of HEAD when its first byte came */
-	Text in; /* read and not used */
+	Text in; /* read and not used; without a size it is the library's, until received() returns */
 	size_t scanned; /* of an unfinished head */
 	Text body;
 	Framing framing; /* of the body that is being read */
@@ -68,6 +68,7 @@ struct Connection
 };
 
 extern void connection_enter(Connection *c, ConnectionState state);
+extern void connection_use(Connection *c, size_t used); /* so many bytes of what was read */
 extern void connection_kill(Connection *c); /* as soon as the loop comes to it */
 /* Ends it behind what was written, which the client reads within so many seconds. */
 extern void connection_linger(Connection *c, double seconds);

@@ -80,15 +80,21 @@ refuse_head(Connection *c, HttpHeadResult result)
 static bool
 check_single(Connection *c, const HttpHead *head)
 {
-	static const char *const names[] = {"authorization",   "content-type",     "expected-version",
-										"idempotency-key", "content-encoding", "expect",
-										"usher-after",     "last-event-id"};
+#define NAME(text)             \
+	{                          \
+		text, sizeof(text) - 1 \
+	}
+	static const Slice names[] = {NAME("authorization"),    NAME("content-type"),
+								  NAME("expected-version"), NAME("idempotency-key"),
+								  NAME("expect"),           NAME("content-encoding"),
+								  NAME("usher-after"),      NAME("last-event-id")};
+#undef NAME
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
 		bool twice;
 
-		http_head_field(head, names[i], &twice);
+		http_head_find(head, names[i].data, names[i].len, &twice);
 		if (!twice)
 			continue;
 		refuse(c, 400, "malformed-request", "a field that may stand once stands twice");
@@ -147,12 +153,8 @@ check_room(Connection *c)
 static void
 consume(Connection *c, size_t used)
 {
-	c->in.len -= used;
+	connection_use(c, used);
 	c->scanned = 0;
-	if (c->in.len == 0)
-		text_free(&c->in); /* an idle connection holds no memory */
-	else if (used > 0)
-		memmove(c->in.data, c->in.data + used, c->in.len);
 }
 
 /* The head has not ended yet; false, as nothing can be done. */
@@ -209,7 +211,8 @@ dispatch(Connection *c)
 	Request *request = c->request;
 
 	c->unread = false;
-	request_take_body(request, &c->body, c->share);
+	if (request->body.data == NULL)
+		request_take_body(request, &c->body, c->share);
 	connection_enter(c, STATE_BUSY);
 	router_handle(request);
 }
@@ -267,7 +270,11 @@ read_length(Connection *c, Text *body)
 
 	if (take > 0)
 	{
-		if (body != NULL)
+		/* mostly it came with the head, all of it */
+		if (body != NULL && body->len == 0 && (int64_t) take == c->body_missing &&
+			take <= REQUEST_BODY_COPIED)
+			request_copy_body(c->request, c->in.data, take);
+		else if (body != NULL)
 			text_add(body, c->in.data, take);
 		consume(c, take);
 		c->body_missing -= (int64_t) take;

@@ -73,7 +73,8 @@ line_begin(void)
 	static _Thread_local char text[32];
 	struct timespec now;
 	struct tm parts;
-	char fraction[12];
+	char fraction[] = ".000000Z";
+	long rest;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (now.tv_sec != second || text[0] == '\0')
@@ -85,17 +86,39 @@ line_begin(void)
 	line.len = 0;
 	text_puts(&line, "{\"time\":\"");
 	text_puts(&line, text);
-	snprintf(fraction, sizeof(fraction), ".%06uZ", (unsigned) (now.tv_nsec / 1000) % 1000000);
+	rest = now.tv_nsec / 1000;
+	for (int i = 6; i > 0; i--, rest /= 10)
+		fraction[i] = (char) ('0' + rest % 10);
 	text_puts(&line, fraction);
 	text_char(&line, '"');
 }
 
 /* name: with quotes, colon and the comma in front. */
-static void
-line_text(const char *name, const char *value)
+static inline void
+line_slice(const char *name, Slice value)
 {
 	text_puts(&line, name);
-	text_json(&line, value, strnlen(value, MESSAGE_MAX));
+	text_json(&line, value.data, value.len < MESSAGE_MAX ? value.len : MESSAGE_MAX);
+}
+
+static inline void
+line_text(const char *name, const char *value)
+{
+	line_slice(name, (Slice){value, strlen(value)});
+}
+
+/* With six digits behind the point. */
+static void
+line_seconds(double seconds)
+{
+	int64_t us = seconds > 0 ? (int64_t) (seconds * 1e6 + 0.5) : 0;
+	char digits[] = ".000000";
+
+	text_puts(&line, ",\"seconds\":");
+	text_int(&line, us / 1000000);
+	for (int i = 6; i > 0; i--, us /= 10)
+		digits[i] = (char) ('0' + us % 10);
+	text_puts(&line, digits);
 }
 
 static void
@@ -462,14 +485,14 @@ journal_access(const JournalAccess *a)
 		text_puts(&line, ",\"trace_id\":");
 		text_json(&line, a->traceparent + 3, 32);
 	}
-	line_text(",\"method\":", a->method);
-	line_text(",\"path\":", a->path);
+	line_slice(",\"method\":", a->method);
+	line_slice(",\"path\":", a->path);
 	line_text(",\"route\":", a->route);
 	text_puts(&line, ",\"status\":");
 	text_int(&line, a->status);
 	text_puts(&line, ",\"bytes\":");
 	text_int(&line, a->bytes);
-	text_printf(&line, ",\"seconds\":%.6f", a->seconds);
+	line_seconds(a->seconds);
 	line_text(",\"address\":", a->address);
 	line_text(",\"tenant\":", a->tenant);
 	line_text(",\"user\":", a->user);

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <stddef.h>
 
+#include "lib/text.h"
+
 typedef enum JournalLevel
 {
 	JOURNAL_DEBUG,
@@ -33,7 +35,7 @@ journal(JournalLevel level, const char *format, ...) __attribute__((format(print
 typedef struct JournalAccess
 {
 	const char *request_id, *traceparent; /* traceparent may be "" */
-	const char *method, *path; /* without the query */
+	Slice method, path; /* without the query */
 	const char *route; /* the template, e.g. /v1/streams/{stream}/events, or "" */
 	int status;
 	int64_t bytes;

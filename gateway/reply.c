@@ -23,6 +23,8 @@
 #include "usherd.h"
 
 #define PROBLEM_TYPE "application/problem+json"
+#define SCRATCH_KEPT \
+	65536 /* bytes of what problems are written in; nobody reads them behind reply() */
 
 static const char *
 reason(int status)
@@ -194,10 +196,8 @@ log_access(const Request *request, int status, size_t bytes)
 	JournalAccess access = {
 		.request_id = request->request_id,
 		.traceparent = request->traceparent,
-		.method = arena_copy((Arena *) &request->arena, request->method_name.data,
-							 request->method_name.len),
-		.path = arena_copy((Arena *) &request->arena, request->path.data ? request->path.data : "",
-						   request->path.len),
+		.method = request->method_name,
+		.path = request->path.data ? request->path : (Slice){"", 0},
 		.route = request->route ? request->route->path : "",
 		.status = status,
 		.bytes = (int64_t) bytes,
@@ -368,8 +368,9 @@ static void
 send_problem(Request *request, int status, const char *kind, const char *title,
 			 const char *sqlstate, const char *members, const char *detail)
 {
-	Text json = {0};
+	static Text json;
 
+	json.len = 0;
 	text_puts(&json, "{\"type\":\"https://pg-usher.org/problems/");
 	text_puts(&json, kind);
 	text_puts(&json, "\",\"title\":");
@@ -389,7 +390,8 @@ send_problem(Request *request, int status, const char *kind, const char *title,
 		text_puts(&json, members);
 	text_char(&json, '}');
 	reply(request, status, PROBLEM_TYPE, json.data, json.len);
-	text_free(&json);
+	if (json.size > SCRATCH_KEPT)
+		text_free(&json);
 }
 
 void
@@ -415,7 +417,7 @@ reply_sqlstate(Request *request, const char *sqlstate, const char *message, cons
 			   const char *members)
 {
 	const Problem *problem = problem_of(sqlstate);
-	Text text = {0};
+	static Text text;
 	char seconds[16];
 
 	if (problem->retry_after_seconds > 0)
@@ -426,6 +428,7 @@ reply_sqlstate(Request *request, const char *sqlstate, const char *message, cons
 	if (problem->status == 500)
 		journal(JOURNAL_ERROR, "request %s: the database says %s: %s", request->request_id,
 				sqlstate, message);
+	text.len = 0;
 	text_puts(&text, problem->shown ? message : problem->title);
 	if (problem->shown && detail && detail[0])
 	{
@@ -434,7 +437,8 @@ reply_sqlstate(Request *request, const char *sqlstate, const char *message, cons
 	}
 	send_problem(request, problem->status, problem->kind, problem->title, sqlstate, members,
 				 text.data);
-	text_free(&text);
+	if (text.size > SCRATCH_KEPT)
+		text_free(&text);
 }
 
 void

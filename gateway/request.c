@@ -4,6 +4,8 @@
  */
 #include <ev.h>
 #include <inttypes.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,29 +49,114 @@ plain_id(Slice text)
 	return text.len > 0 && text.len <= 36;
 }
 
-Request *
-request_make(const HttpHead *head, const Address *peer)
-{
-	Request *request = calloc(1, sizeof(Request));
-	Slice trace, id;
+/*
+ * Memory
+ *
+ * Of a request and of what it mostly needs; some of it waits for the next one.
+ */
 
-	if (request == NULL)
+#define MEMORY_BYTES 3000
+#define HEADERS_KEPT 1024
+#ifdef __SANITIZE_ADDRESS__
+#define SPARES_MAX 0 /* whoever uses one that has ended is to be seen */
+#else
+#define SPARES_MAX 512
+#endif
+
+typedef struct RequestMemory
+{
+	Request request;
+	alignas(max_align_t) char memory[MEMORY_BYTES];
+} RequestMemory;
+
+static RequestMemory *spares[SPARES_MAX + 1];
+static int nspares;
+
+static Request *
+memory_take(void)
+{
+	RequestMemory *memory = nspares > 0 ? spares[--nspares] : calloc(1, sizeof(RequestMemory));
+	Text headers;
+
+	if (memory == NULL)
 		abort();
-	request->started = ev_now(usherd_loop);
+	headers = memory->request.reply_headers;
+	memset(&memory->request, 0, sizeof(memory->request));
+	memory->request.reply_headers = (Text){headers.data, 0, headers.size};
+	arena_begin(&memory->request.arena, memory->memory, sizeof(memory->memory));
+	return &memory->request;
+}
+
+static void
+memory_give(Request *request)
+{
+	RequestMemory *memory = (RequestMemory *) request;
+
+	arena_free(&request->arena);
+	if (nspares == SPARES_MAX || request->reply_headers.size > HEADERS_KEPT)
+		text_free(&request->reply_headers);
+	if (nspares == SPARES_MAX)
+		free(memory);
+	else
+		spares[nspares++] = memory;
+}
+
+/*
+ * The head
+ */
+
+typedef struct Copy
+{
+	const char *from;
+	char *to;
+} Copy;
+
+/* The same in the copy, where what stands behind it (a colon, a blank, a line's end) becomes a zero byte. */
+static Slice
+copied(Copy copy, Slice slice)
+{
+	char *at = copy.to + (slice.data - copy.from);
+
+	at[slice.len] = '\0';
+	return (Slice){at, slice.len};
+}
+
+/* All of it at once: what is wanted lies between the method and the last field's value. */
+static void
+copy_head(Request *request, const HttpHead *head)
+{
+	const HttpField *last = head->nfields > 0 ? &head->fields[head->nfields - 1] : NULL;
+	const char *end = last ? last->value.data + last->value.len
+						   : head->target.data + head->target.len;
+	Copy copy = {head->method.data, NULL};
+
 	request->nheaders = head->nfields;
 	request->headers = arena_alloc(&request->arena, sizeof(Pair) * (size_t) (head->nfields + 1));
+	if (head->method.data == NULL)
+		return;
+	copy.to = arena_copy(&request->arena, copy.from, (size_t) (end - copy.from));
 	for (int i = 0; i < head->nfields; i++)
 	{
 		Pair *pair = &request->headers[i];
 
-		pair->name = arena_slice(&request->arena, head->fields[i].name);
-		pair->value = arena_slice(&request->arena, head->fields[i].value);
-		for (size_t k = 0; k < pair->name.len; k++)
-			if (pair->name.data[k] >= 'A' && pair->name.data[k] <= 'Z')
-				((char *) pair->name.data)[k] += 'a' - 'A';
+		pair->name = copied(copy, head->fields[i].name);
+		pair->value = copied(copy, head->fields[i].value);
+		for (char *at = (char *) pair->name.data; *at != '\0'; at++)
+			if (*at >= 'A' && *at <= 'Z')
+				*at += 'a' - 'A';
 	}
-	request->method_name = arena_slice(&request->arena, head->method);
-	request->target = arena_slice(&request->arena, head->target);
+	request->method_name = copied(copy, head->method);
+	request->target = copied(copy, head->target);
+}
+
+Request *
+request_make(const HttpHead *head, const Address *peer)
+{
+	Request *request = memory_take();
+	Slice trace, id;
+
+	request->started = ev_now(usherd_loop);
+	copy_head(request, head);
 	id = request_header(request, "request-id");
 	if (id.data != NULL && plain_id(id))
 		snprintf(request->request_id, sizeof(request->request_id), "%.*s", (int) id.len, id.data);
@@ -91,10 +178,10 @@ request_make(const HttpHead *head, const Address *peer)
 }
 
 static Slice
-find(const Pair *pairs, int n, const char *name)
+find(const Pair *pairs, int n, const char *name, size_t len)
 {
 	for (int i = 0; i < n; i++)
-		if (slice_is(pairs[i].name, name))
+		if (pairs[i].name.len == len && memcmp(pairs[i].name.data, name, len) == 0)
 			return pairs[i].value;
 	return (Slice){NULL, 0};
 }
@@ -102,13 +189,13 @@ find(const Pair *pairs, int n, const char *name)
 Slice
 request_query(const Request *request, const char *name)
 {
-	return find(request->query, request->nquery, name);
+	return find(request->query, request->nquery, name, strlen(name));
 }
 
 Slice
-request_header(const Request *request, const char *name)
+request_find_header(const Request *request, const char *name, size_t len)
 {
-	return find(request->headers, request->nheaders, name);
+	return find(request->headers, request->nheaders, name, len);
 }
 
 bool
@@ -136,6 +223,12 @@ request_take_body(Request *request, Text *body, BudgetShare *share)
 }
 
 void
+request_copy_body(Request *request, const char *data, size_t len)
+{
+	request->body = arena_slice(&request->arena, (Slice){data, len});
+}
+
+void
 request_free(Request *request)
 {
 	budget_change(request->share, -(int64_t) request->body_text.size);
@@ -143,7 +236,5 @@ request_free(Request *request)
 	text_free(&request->body_text);
 	if (request->identity)
 		identity_release(request->identity);
-	text_free(&request->reply_headers);
-	arena_free(&request->arena);
-	free(request);
+	memory_give(request);
 }

@@ -54,7 +54,7 @@ typedef struct Request
 	Pair *headers; /* names in lower case */
 	int nheaders;
 	Slice body;
-	Text body_text; /* where it lies */
+	Text body_text; /* where it lies, unless it was copied */
 	BudgetShare *share; /* whose it is */
 	Identity *identity; /* set behind the router */
 	Address address; /* the client's */
@@ -72,7 +72,13 @@ typedef struct Request
 
 /* Absent slices when there is none.  query_int: false, and a 400 was replied, when it is no number in [min, max]. */
 extern Slice request_query(const Request *request, const char *name);
-extern Slice request_header(const Request *request, const char *name);
+extern Slice request_find_header(const Request *request, const char *name, size_t len);
+/* name: in lower case. */
+static inline Slice
+request_header(const Request *request, const char *name)
+{
+	return request_find_header(request, name, strlen(name));
+}
 extern bool request_query_int(Request *request, const char *name, int64_t min, int64_t max,
 							  int64_t fallback, int64_t *value);
 
@@ -80,6 +86,8 @@ extern bool request_query_int(Request *request, const char *name, int64_t min, i
 extern Request *request_make(const struct HttpHead *head, const Address *peer);
 /* The body is empty then; share: whose it is. */
 extern void request_take_body(Request *request, Text *body, BudgetShare *share);
+#define REQUEST_BODY_COPIED 1000 /* a body of at most so many bytes may be copied instead */
+extern void request_copy_body(Request *request, const char *data, size_t len);
 extern void request_free(Request *request);
 
 /* reply.c */

@@ -12,6 +12,7 @@
 
 #define REQUEST_FIELDS 7
 #define ITEM_FIELDS    4
+#define REQUEST_BYTES  256 /* of most */
 
 #define TYPE_INTERVAL   1186
 #define TYPE_JSONB      3802
@@ -144,6 +145,7 @@ reserve_message_write(ReserveGroup *group)
 
 	write_tokens(group);
 	text->len = 0;
+	text_reserve(text, (size_t) group->n * REQUEST_BYTES);
 	binary_array(text, db_type("boxoffice.reserve_request"), group->n);
 	for (int i = 0; i < group->n; i++)
 	{

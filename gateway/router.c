@@ -7,6 +7,7 @@
  * routes is routes.c.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
@@ -81,16 +82,59 @@ split_target(Request *request)
 	return true;
 }
 
+/* A route's path, close to the others' in memory: most do not fit by their beginning. */
+typedef struct Template
+{
+	Slice text; /* absent: there is none */
+	size_t plain; /* bytes in front of its first name */
+} Template;
+
+typedef struct RouteTemplates
+{
+	Template path, query;
+} RouteTemplates;
+
+static Template
+template_of(const char *text)
+{
+	if (text == NULL)
+		return (Template){{NULL, 0}, 0};
+	return (Template){{text, strlen(text)}, strcspn(text, "{")};
+}
+
+/* Made once. */
+static const RouteTemplates *
+templates(void)
+{
+	static RouteTemplates *made;
+
+	if (made != NULL)
+		return made;
+	made = calloc((size_t) usherd_nroutes, sizeof(*made));
+	if (made == NULL)
+		abort();
+	for (int i = 0; i < usherd_nroutes; i++)
+		made[i] = (RouteTemplates){template_of(usherd_routes[i].path),
+								   template_of(usherd_routes[i].query_path)};
+	return made;
+}
+
+static inline bool
+may_fit(const Template *template, Slice path)
+{
+	return template->text.data != NULL && path.len >= template->plain &&
+		   memcmp(path.data, template->text.data, template->plain) == 0;
+}
+
 /* Does the path fit, segment by segment? The arguments are the encoded ones. */
 static bool
-path_fits(const char *template, Slice path, Slice *arguments)
+path_fits(const Template *template, Slice path, Slice *arguments)
 {
-	Slice pattern = {template, strlen(template)};
-	size_t plain = strcspn(template, "{");
+	Slice pattern = template->text;
 	Slice want, have;
 	int n = 0;
 
-	if (path.len < plain || memcmp(path.data, template, plain) != 0)
+	if (!may_fit(template, path))
 		return false;
 	for (;;)
 	{
@@ -176,6 +220,7 @@ reply_options(Request *request, unsigned allowed, int status)
 static bool
 find_route(Request *request, bool admin)
 {
+	const RouteTemplates *all = templates();
 	unsigned allowed = 0;
 	bool by_query = false, written_out = false;
 	Slice found[REQUEST_ARGUMENTS_MAX] = {{0}};
@@ -185,9 +230,11 @@ find_route(Request *request, bool admin)
 	{
 		const Route *route = &usherd_routes[i];
 		Slice arguments[REQUEST_ARGUMENTS_MAX] = {{0}};
-		bool other = route->query_path && path_fits(route->query_path, request->path, arguments);
+		bool other = path_fits(&all[i].query, request->path, arguments);
 
-		if (route->admin != admin || (!other && !path_fits(route->path, request->path, arguments)))
+		if (!other && !path_fits(&all[i].path, request->path, arguments))
+			continue;
+		if (route->admin != admin)
 			continue;
 		/* A path that is written out wins over one with a name in that place. */
 		if (!other && arguments[0].data == NULL && !written_out)

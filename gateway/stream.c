@@ -34,7 +34,8 @@ connection_feed(Connection *c)
 	c->in = (Text){0};
 	if (c->state == STATE_STREAM && in.len > 0)
 		c->ops->on_data(c->stream, in.data, in.len);
-	text_free(&in);
+	if (in.size > 0)
+		text_free(&in);
 	connection_account(c);
 }
 

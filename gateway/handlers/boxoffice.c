@@ -6,7 +6,6 @@
  * boxoffice.reserve_many, which decides.  A reply has the database's JSON as it
  * came, with the booking's code in front.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -322,16 +321,20 @@ add_seats(Text *members, Slice array)
 static void
 reply_refused(Request *request, const ReserveResult *result)
 {
-	Text members = {0};
+	static Text members;
 
+	members.len = 0;
+	text_puts(&members, "");
 	if (result->remaining >= 0)
-		text_printf(&members, ",\"remaining\":%" PRId64, result->remaining);
+	{
+		text_puts(&members, ",\"remaining\":");
+		text_int(&members, result->remaining);
+	}
 	if (strcmp(result->sqlstate, "US030") == 0 || strcmp(result->sqlstate, "US033") == 0)
-		text_printf(&members, ",\"retryable\":%s", result->retryable ? "true" : "false");
+		text_puts(&members, result->retryable ? ",\"retryable\":true" : ",\"retryable\":false");
 	if (result->seats.data != NULL)
 		add_seats(&members, result->seats);
 	reply_sqlstate(request, result->sqlstate, result->message, result->detail, members.data);
-	text_free(&members);
 }
 
 static void

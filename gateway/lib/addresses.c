@@ -31,15 +31,41 @@ address_parse(Slice text, Address *address)
 	return inet_pton(AF_INET, copy, address->bytes + 12) == 1;
 }
 
+/* Without printf, as inet_ntop() has it: each line of the access log has one. */
+static size_t
+format_ipv4(const unsigned char *bytes, char text[16])
+{
+	size_t len = 0;
+
+	for (int i = 0; i < 4; i++)
+	{
+		if (bytes[i] >= 100)
+			text[len++] = (char) ('0' + bytes[i] / 100);
+		if (bytes[i] >= 10)
+			text[len++] = (char) ('0' + bytes[i] / 10 % 10);
+		text[len++] = (char) ('0' + bytes[i] % 10);
+		text[len++] = i < 3 ? '.' : '\0';
+	}
+	return len;
+}
+
 void
 address_format(const Address *address, char *text, size_t size)
 {
-	const char *made = address_is_ipv4(address)
-						   ? inet_ntop(AF_INET, address->bytes + 12, text, (socklen_t) size)
-						   : inet_ntop(AF_INET6, address->bytes, text, (socklen_t) size);
+	char ipv4[16];
+	size_t len;
 
-	if (made == NULL && size > 0)
+	if (size > 0)
 		text[0] = '\0';
+	if (!address_is_ipv4(address))
+	{
+		if (inet_ntop(AF_INET6, address->bytes, text, (socklen_t) size) == NULL && size > 0)
+			text[0] = '\0';
+		return;
+	}
+	len = format_ipv4(address->bytes + 12, ipv4);
+	if (len <= size)
+		memcpy(text, ipv4, len);
 }
 
 Address

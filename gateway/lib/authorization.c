@@ -15,17 +15,17 @@ bad(const char **reason, const char *why)
 }
 
 /* token68 of RFC 7235, without its padding. */
+static const bool credential_characters[256] = {
+	['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true,
+	['_'] = true,         ['~'] = true,         ['+'] = true,         ['/'] = true,
+};
+
 static bool
 is_credential(Slice text)
 {
 	for (size_t i = 0; i < text.len; i++)
-	{
-		char c = text.data[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			  c == '-' || c == '.' || c == '_' || c == '~' || c == '+' || c == '/'))
+		if (!credential_characters[(unsigned char) text.data[i]])
 			return false;
-	}
 	return text.len > 0;
 }
 

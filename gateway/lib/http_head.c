@@ -10,50 +10,72 @@
 
 #define METHOD_LEN_MAX 32
 
-/* tchar of RFC 9110, 5.6.2 */
-static bool
-is_token_char(unsigned char c)
+/* What a character may stand in. */
+enum
 {
-	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-		return true;
-	return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+	TOKEN = 1,
+	TARGET = 2,
+	HOST = 4,
+	VALUE = 8
+};
+
+static unsigned char classes[256]; /* made with the first head */
+
+static bool
+is_one_of(unsigned char c, const char *list)
+{
+	return c != 0 && strchr(list, c) != NULL;
+}
+
+static void
+classes_make(void)
+{
+	for (int i = 255; i >= 0; i--)
+	{
+		unsigned char c = (unsigned char) i;
+		bool visible = c > ' ' && c < 127;
+
+		/* tchar of RFC 9110, 5.6.2 */
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			is_one_of(c, "!#$%&'*+-.^_`|~"))
+			classes[i] |= TOKEN;
+		/* everything visible but what RFC 3986 has no place for; bytes above 127 are not ASCII and not allowed */
+		if (visible && !is_one_of(c, "\"<>\\^`{|}#"))
+			classes[i] |= TARGET;
+		if (visible && !is_one_of(c, "\"#/<>?@\\^`{|}"))
+			classes[i] |= HOST;
+		if ((c >= ' ' || c == '\t') && c != 127)
+			classes[i] |= VALUE;
+	}
+}
+
+static bool
+is_all(Slice text, unsigned char class)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if ((classes[(unsigned char) text.data[i]] & class) == 0)
+			return false;
+	return true;
 }
 
 static bool
 is_token(Slice text)
 {
-	for (size_t i = 0; i < text.len; i++)
-		if (!is_token_char((unsigned char) text.data[i]))
-			return false;
-	return text.len > 0;
+	return text.len > 0 && is_all(text, TOKEN);
 }
 
-/* Everything visible but what RFC 3986 has no place for; bytes above 127 are not ASCII and not allowed. */
 static bool
 is_target(Slice text)
 {
-	for (size_t i = 0; i < text.len; i++)
-	{
-		unsigned char c = (unsigned char) text.data[i];
-
-		if (c <= ' ' || c >= 127 || strchr("\"<>\\^`{|}#", c) != NULL)
-			return false;
-	}
-	return text.len > 0 && (text.data[0] == '/' || (text.len == 1 && text.data[0] == '*'));
+	return text.len > 0 && is_all(text, TARGET) &&
+		   (text.data[0] == '/' || (text.len == 1 && text.data[0] == '*'));
 }
 
 /* A name or an address, and a port (RFC 9110, 7.2); empty when the target has no authority. */
 static bool
 is_host(Slice text)
 {
-	for (size_t i = 0; i < text.len; i++)
-	{
-		unsigned char c = (unsigned char) text.data[i];
-
-		if (c <= ' ' || c >= 127 || strchr("\"#/<>?@\\^`{|}", c) != NULL)
-			return false;
-	}
-	return true;
+	return is_all(text, HOST);
 }
 
 /* A line ends in CR LF; neither stands alone.  false: it does. */
@@ -110,11 +132,8 @@ parse_field(Slice line, HttpField *field)
 		value++;
 	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
 		end--;
-	for (const char *p = value; p < end; p++)
-		if (((unsigned char) *p < ' ' && *p != '\t') || *p == 127)
-			return false;
 	field->value = (Slice){value, (size_t) (end - value)};
-	return true;
+	return is_all(field->value, VALUE);
 }
 
 /* Where the head ends, behind its empty line; NULL: it has not ended. */
@@ -147,7 +166,9 @@ http_head_parse(const char *text, size_t len, size_t start, HttpHead *head, size
 	/* RFC 9112, 2.2: a server should ignore an empty line in front; more than a few are no accident. */
 	for (int i = 0; i < 4 && len - (size_t) (at - text) >= 2 && at[0] == '\r' && at[1] == '\n'; i++)
 		at += 2;
-	if ((size_t) (at - text) < len && at[0] != '\r' && !is_token_char((unsigned char) at[0]))
+	if (classes['a'] == 0)
+		classes_make();
+	if ((size_t) (at - text) < len && at[0] != '\r' && !is_token((Slice){at, 1}))
 		return HTTP_HEAD_BAD;
 	end = find_end(at, len - (size_t) (at - text),
 				   start > (size_t) (at - text) ? start - (size_t) (at - text) : 0);
@@ -182,14 +203,15 @@ http_head_parse(const char *text, size_t len, size_t start, HttpHead *head, size
 }
 
 Slice
-http_head_field(const HttpHead *head, const char *name, bool *twice)
+http_head_find(const HttpHead *head, const char *name, size_t len, bool *twice)
 {
 	Slice found = {NULL, 0};
 
 	*twice = false;
 	for (int i = 0; i < head->nfields; i++)
 	{
-		if (!slice_is_nocase(head->fields[i].name, name))
+		if (head->fields[i].name.len != len ||
+			strncasecmp(head->fields[i].name.data, name, len) != 0)
 			continue;
 		if (found.data != NULL)
 			*twice = true;

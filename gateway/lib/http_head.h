@@ -50,7 +50,13 @@ extern HttpHeadResult
 http_head_parse(const char *text, size_t len, size_t start, HttpHead *head, size_t *used);
 
 /* The value of a field that may stand once; *twice tells when it stands more often (then the first). */
-extern Slice http_head_field(const HttpHead *head, const char *name, bool *twice);
+extern Slice http_head_find(const HttpHead *head, const char *name, size_t len, bool *twice);
+
+static inline Slice
+http_head_field(const HttpHead *head, const char *name, bool *twice)
+{
+	return http_head_find(head, name, strlen(name), twice);
+}
 
 /* Does a list (Connection: a, b) have this element? All fields of the name count. */
 extern bool http_head_list_has(const HttpHead *head, const char *name, const char *element);

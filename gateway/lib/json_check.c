@@ -69,27 +69,6 @@ read_escape(Reader *r)
 	return true;
 }
 
-#define EACH_BYTE(b) (0x0101010101010101ULL * (b))
-
-/* Most text is ASCII without quotes and escapes: eight bytes at a time of it. */
-static void
-skip_plain(Reader *r)
-{
-	while (r->end - r->at >= 8)
-	{
-		uint64_t word, quote, escape, control;
-
-		memcpy(&word, r->at, 8);
-		quote = word ^ EACH_BYTE('"');
-		escape = word ^ EACH_BYTE('\\');
-		/* The high bit of each byte that is 0x80 or more, below a blank, a quote or a backslash. */
-		control = (word - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) | (escape - EACH_BYTE(1));
-		if (((control | word) & EACH_BYTE(0x80)) != 0)
-			return;
-		r->at += 8;
-	}
-}
-
 /* At the opening quote. */
 static bool
 read_string(Reader *r)
@@ -100,7 +79,7 @@ read_string(Reader *r)
 		unsigned char c;
 		int len;
 
-		skip_plain(r);
+		r->at += text_plain(r->at, (size_t) (r->end - r->at));
 		if (r->at == r->end)
 			return fault(r, "a string does not end");
 		c = (unsigned char) *r->at;

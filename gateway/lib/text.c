@@ -2,8 +2,8 @@
  * gateway/lib/text.c
  *	  Memory that lives as long as a request, and text that grows in it.
  *
- * An arena is a list of blocks, the newest first; what is large gets a block of
- * its own behind the newest, so that the room left in that one stays in use.
+ * An arena is a list of blocks; what is large gets a block of its own, so that
+ * the room left in the newest one stays in use.
  */
 #include "text.h"
 
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define ARENA_BLOCK_BYTES 4000
 #define TEXT_BYTES_MIN    64
@@ -52,6 +51,12 @@ block_new(size_t size)
 	return block;
 }
 
+void
+arena_begin(Arena *arena, void *memory, size_t size)
+{
+	*arena = (Arena){NULL, memory, (char *) memory + size};
+}
+
 void *
 arena_alloc(Arena *arena, size_t size)
 {
@@ -59,23 +64,19 @@ arena_alloc(Arena *arena, size_t size)
 	size_t rounded = size <= SIZE_MAX - align ? (size + align - 1) / align * align : SIZE_MAX;
 	ArenaBlock *block;
 
-	if (rounded <= arena->size - arena->used && arena->block != NULL)
+	if (arena->at != NULL && rounded <= (size_t) (arena->end - arena->at))
 	{
-		arena->used += rounded;
-		return arena->block->data + arena->used - rounded;
+		arena->at += rounded;
+		return arena->at - rounded;
 	}
-	if (rounded > ARENA_BLOCK_BYTES / 4 && arena->block != NULL)
+	block = block_new(rounded > ARENA_BLOCK_BYTES / 4 ? rounded : ARENA_BLOCK_BYTES);
+	block->next = arena->blocks;
+	arena->blocks = block;
+	if (rounded <= ARENA_BLOCK_BYTES / 4)
 	{
-		block = block_new(rounded);
-		block->next = arena->block->next;
-		arena->block->next = block;
-		return block->data;
+		arena->at = block->data + rounded;
+		arena->end = block->data + ARENA_BLOCK_BYTES;
 	}
-	arena->size = rounded > ARENA_BLOCK_BYTES ? rounded : ARENA_BLOCK_BYTES;
-	block = block_new(arena->size);
-	block->next = arena->block;
-	arena->block = block;
-	arena->used = rounded;
 	return block->data;
 }
 
@@ -127,12 +128,12 @@ arena_printf(Arena *arena, const char *format, ...)
 void
 arena_free(Arena *arena)
 {
-	while (arena->block != NULL)
+	while (arena->blocks != NULL)
 	{
-		ArenaBlock *next = arena->block->next;
+		ArenaBlock *next = arena->blocks->next;
 
-		free(arena->block);
-		arena->block = next;
+		free(arena->blocks);
+		arena->blocks = next;
 	}
 	*arena = (Arena){0};
 }
@@ -153,28 +154,6 @@ text_reserve(Text *text, size_t more)
 	if (text->data == NULL)
 		out_of_memory();
 	text->size = size;
-}
-
-void
-text_add(Text *text, const char *data, size_t len)
-{
-	text_reserve(text, len);
-	if (len > 0)
-		memcpy(text->data + text->len, data, len);
-	text->len += len;
-	text->data[text->len] = '\0';
-}
-
-void
-text_puts(Text *text, const char *string)
-{
-	text_add(text, string, strlen(string));
-}
-
-void
-text_char(Text *text, char c)
-{
-	text_add(text, &c, 1);
 }
 
 void
@@ -270,6 +249,37 @@ json_escape(Text *text, unsigned char c)
 	text_add(text, escape, len);
 }
 
+#define EACH_BYTE(b) (0x0101010101010101ULL * (b))
+
+static bool
+is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+size_t
+text_plain(const char *data, size_t len)
+{
+	size_t i = 0;
+
+	while (len - i >= 8)
+	{
+		uint64_t word, quote, escape, control;
+
+		memcpy(&word, data + i, 8);
+		quote = word ^ EACH_BYTE('"');
+		escape = word ^ EACH_BYTE('\\');
+		/* The high bit of each byte that is 0x80 or more, below a blank, a quote or a backslash. */
+		control = (word - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) | (escape - EACH_BYTE(1));
+		if (((control | word) & EACH_BYTE(0x80)) != 0)
+			break;
+		i += 8;
+	}
+	while (i < len && is_plain((unsigned char) data[i]))
+		i++;
+	return i;
+}
+
 void
 text_json(Text *text, const char *data, size_t len)
 {
@@ -280,8 +290,12 @@ text_json(Text *text, const char *data, size_t len)
 	text_char(text, '"');
 	while (i < len)
 	{
-		size_t n = utf8_length(s + i, len - i);
+		size_t n;
 
+		i += text_plain(data + i, len - i);
+		if (i == len)
+			break;
+		n = utf8_length(s + i, len - i);
 		if (n > 0 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')
 		{
 			i += n;
@@ -334,20 +348,6 @@ slice_is_text(Slice slice)
 		i += n;
 	}
 	return true;
-}
-
-bool
-slice_is(Slice slice, const char *string)
-{
-	return slice.data != NULL && slice.len == strlen(string) &&
-		   memcmp(slice.data, string, slice.len) == 0;
-}
-
-bool
-slice_is_nocase(Slice slice, const char *string)
-{
-	return slice.data != NULL && slice.len == strlen(string) &&
-		   strncasecmp(slice.data, string, slice.len) == 0;
 }
 
 bool

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 typedef struct Slice
 {
@@ -24,10 +26,12 @@ typedef struct ArenaBlock ArenaBlock;
 /* Begin with {0}. */
 typedef struct Arena
 {
-	ArenaBlock *block;
-	size_t used;
-	size_t size;
+	ArenaBlock *blocks;
+	char *at, *end; /* what is left of the newest, or of its first memory */
 } Arena;
+
+/* Begins with memory of the caller's, aligned for any type, which is used before any other. */
+extern void arena_begin(Arena *arena, void *memory, size_t size);
 
 extern void *arena_alloc(Arena *arena, size_t size); /* not zeroed; aligned for any type */
 extern void *arena_zalloc(Arena *arena, size_t size);
@@ -46,21 +50,60 @@ typedef struct Text
 } Text;
 
 extern void text_reserve(Text *text, size_t more);
-extern void text_add(Text *text, const char *data, size_t len);
-extern void text_puts(Text *text, const char *string);
-extern void text_char(Text *text, char c);
+
+static inline void
+text_add(Text *text, const char *data, size_t len)
+{
+	if (len >= text->size - text->len)
+		text_reserve(text, len);
+	if (len > 0)
+		memcpy(text->data + text->len, data, len);
+	text->len += len;
+	text->data[text->len] = '\0';
+}
+
+/* Inline, so that the length of a literal is known. */
+static inline void
+text_puts(Text *text, const char *string)
+{
+	text_add(text, string, strlen(string));
+}
+
+static inline void
+text_char(Text *text, char c)
+{
+	text_add(text, &c, 1);
+}
+
 extern void text_int(Text *text, int64_t number);
 extern void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes.  What is not UTF-8 becomes U+FFFD. */
 extern void text_json(Text *text, const char *data, size_t len);
 extern void text_free(Text *text);
 
+/* How many of its first bytes are ASCII that JSON writes as it is: neither control characters nor quotes nor backslashes. */
+extern size_t text_plain(const char *data, size_t len);
 /* Bytes of the UTF-8 character at s, of at most len (> 0); 0: it is none (Unicode, table 3-7). */
 extern size_t utf8_length(const unsigned char *s, size_t len);
 /* UTF-8 as PostgreSQL takes it: no zero byte.  An absent one is. */
 extern bool slice_is_text(Slice slice);
-extern bool slice_is(Slice slice, const char *string);
-extern bool slice_is_nocase(Slice slice, const char *string);
+
+static inline bool
+slice_is(Slice slice, const char *string)
+{
+	size_t len = strlen(string);
+
+	return slice.data != NULL && slice.len == len && memcmp(slice.data, string, len) == 0;
+}
+
+static inline bool
+slice_is_nocase(Slice slice, const char *string)
+{
+	size_t len = strlen(string);
+
+	return slice.data != NULL && slice.len == len && strncasecmp(slice.data, string, len) == 0;
+}
+
 /* Has a list (a, b) the element, whatever its case?  An absent list has none. */
 extern bool slice_list_has(Slice list, const char *element);
 /* A decimal number, digits only (a minus in front when min < 0), within [min, max]. */

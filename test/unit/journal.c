@@ -140,7 +140,7 @@ static void
 check_lines(void)
 {
 	JournalAccess a = {"r-1",         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-					   "GET",         "/v1/\"x\"\n\xff",
+					   {"GET", 3},    {"/v1/\"x\"\n\xff", 9},
 					   "/v1/{y}",     200,
 					   1234567890123, 0.0015,
 					   "192.0.2.1",   "acme",
@@ -163,7 +163,7 @@ check_lines(void)
 	   "the error log has what its level asks for");
 	memset(huge, 'x', 100000);
 	huge[100000] = '\0';
-	a.path = huge;
+	a.path = (Slice){huge, 100000};
 	journal_start();
 	journal(JOURNAL_ERROR, "%s", huge);
 	journal_access(&a);
@@ -301,8 +301,8 @@ measure(void)
 {
 	JournalAccess a = {"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b",
 					   "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-					   "POST",
-					   "/v1/streams/order-42/events",
+					   {"POST", 4},
+					   {"/v1/streams/order-42/events", 27},
 					   "/v1/streams/{stream}/events",
 					   201,
 					   312,

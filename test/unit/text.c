@@ -32,10 +32,13 @@ test_arena(void)
 	};
 	static unsigned char *pieces[PIECES];
 	static size_t sizes[PIECES];
-	Arena arena = {0};
+	static alignas(max_align_t) char memory[1000];
+	Arena arena;
 	bool aligned = true, intact = true;
 	unsigned seed = 7;
 
+	arena_begin(&arena, memory, sizeof(memory));
+	ok(arena_alloc(&arena, 1) == memory, "arena_begin: its memory comes first");
 	for (int i = 0; i < PIECES; i++)
 	{
 		sizes[i] = (size_t) (rand_r(&seed) % (i % 100 == 0 ? 20000 : 90));
@@ -49,7 +52,7 @@ test_arena(void)
 	ok(aligned, "arena_alloc: aligned");
 	ok(intact, "arena_alloc: pieces do not overlap");
 	arena_free(&arena);
-	ok(arena.block == NULL && arena.used == 0 && arena.size == 0, "arena_free: empty");
+	ok(arena.blocks == NULL && arena.at == NULL, "arena_free: empty");
 	ok(strcmp(arena_printf(&arena, "%d-%s", 42, "x"), "42-x") == 0, "arena_printf, used again");
 	ok(strcmp(arena_copy(&arena, "abc", 2), "ab") == 0, "arena_copy ends in a zero byte");
 	ok(arena_slice(&arena, (Slice){NULL, 0}).data == NULL, "arena_slice: absent stays absent");
