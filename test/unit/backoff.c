@@ -8,17 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static bool
 near(double a, double b)
@@ -71,6 +61,5 @@ main(void)
 	   "very many failures do not overflow");
 	test_growth();
 	test_bounds();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

@@ -10,17 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static void
 test_closed(void)
@@ -175,6 +165,5 @@ main(void)
 	test_lost_try();
 	test_bounds();
 	test_histories();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

@@ -10,19 +10,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "tap.h"
+
 #define COUNT(array) ((int) (sizeof(array) / sizeof((array)[0])))
-
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 /* Into a buffer of exactly the length that was asked for first. */
 static char *
@@ -403,6 +393,5 @@ main(void)
 	test_times();
 	test_every_day();
 	show_speed();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

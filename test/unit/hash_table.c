@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tap.h"
+
 #define MANY  3000
 #define STEPS 40000
 
@@ -19,15 +21,7 @@ typedef struct Entry
 } Entry;
 
 static Entry entries[MANY];
-static int tests, failures, ended;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+static int ended;
 
 /* The same on every machine. */
 static uint64_t
@@ -128,6 +122,5 @@ main(void)
 	steps_by_chance(UINT64_MAX, 0, "all hashes differ");
 	steps_by_chance(40, 0, "many have the same hash");
 	steps_by_chance(1 << 20, 40, "hashes differ where the table does not look");
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

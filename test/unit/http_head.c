@@ -8,16 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests, failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 typedef struct Case
 {
@@ -153,6 +144,5 @@ main(void)
 	}
 	test_values();
 	test_many_fields();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

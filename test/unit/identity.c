@@ -22,23 +22,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tap.h"
+
 #define NOW 1700000000.0
 #define KEY "usk_0123456789abcdefghijklmnop"
 
 Config config;
 
-static int tests, failures;
 static double now = NOW;
 static char key_file[] = "/tmp/usherd-identity-XXXXXX";
 static KeySet *keys;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 static double
 clock_of_test(void)
@@ -546,6 +539,5 @@ main(void)
 	   "no credential is in the journal");
 	keys_free(keys);
 	unlink(key_file);
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -17,21 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tap.h"
+
 Config config; /* journal.c reads it; here it is what the tests say */
 
-static int tests;
-static int failures;
 static char directory[] = "/tmp/usherd-journal-XXXXXX";
 static char access_path[100], error_path[100], other_path[100], pipe_path[100];
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 static void
 configure(char *access, char *error, const char *level, int bytes)
@@ -338,12 +329,11 @@ main(int argc, char **argv)
 		check_lines();
 		check_rotation();
 		check_stuck();
-		printf("1..%d\n", tests);
 	}
 	unlink(access_path);
 	unlink(error_path);
 	unlink(other_path);
 	unlink(pipe_path);
 	rmdir(directory);
-	return failures > 0;
+	return tap_end();
 }

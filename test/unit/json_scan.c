@@ -8,17 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 /* The member's text is this; NULL: there is no such member. */
 static bool
@@ -138,6 +128,5 @@ main(void)
 	test_text();
 	test_values();
 	test_damage();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

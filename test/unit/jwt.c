@@ -358,6 +358,5 @@ main(void)
 	test_forms();
 	test_single_key();
 	keys_free(set);
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

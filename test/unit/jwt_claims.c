@@ -219,6 +219,5 @@ main(void)
 	test_many();
 	test_identity();
 	keys_free(set);
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

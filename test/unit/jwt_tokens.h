@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tap.h"
+
 #define NOW 1700000000.0
 
 #define NO_FORM   "the token is not three parts of base64url"
@@ -39,18 +41,9 @@
 #define NO_SCOPE  "the token's scope is neither words nor a list of words, or too many"
 #define NO_CLAIMS "the token's claims are no JSON object, or one stands twice"
 
-static int tests, failures;
 static KeySet *set; /* keys h, r, e, p: one of each algorithm */
 static JwtRules rules = {"", "", "tenant", "", 0};
 static const char good_claims[] = "{\"sub\": \"u-7\", \"tenant\": \"acme\", \"exp\": 1700000100}";
-
-static inline void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 /* The token in memory of exactly its size; "" when it is taken, else why not. */
 static inline const char *

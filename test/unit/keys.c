@@ -17,17 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int tests, failures;
+#include "tap.h"
+
 static char dir[] = "/tmp/usherd-keys-XXXXXX";
 static char error[512];
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 #define N                                                                                            \
 	"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4" \
@@ -330,6 +323,5 @@ main(void)
 	EVP_PKEY_free(rsa);
 	EVP_PKEY_free(ec);
 	rmdir(dir);
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -12,20 +12,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "tap.h"
+
 Config config; /* limit.c reads it; here it is what the tests say */
 
-static int tests;
-static int failures;
 static char fault[300];
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 static Address
 address(const char *text)
@@ -286,6 +277,5 @@ main(int argc, char **argv)
 	check_tenants();
 	check_load();
 	check_connections();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

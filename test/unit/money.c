@@ -6,17 +6,7 @@
 
 #include <stdio.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static bool
 share_is(int64_t amount, int32_t bp, int64_t expected)
@@ -44,6 +34,5 @@ main(void)
 	ok(!usher_money_times(INT64_MAX, 2, &n), "a product that does not fit");
 	ok(usher_money_plus(INT64_MAX - 1, 1, &n) && n == INT64_MAX, "the largest sum");
 	ok(!usher_money_plus(INT64_MAX, 1, &n), "a sum that does not fit");
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

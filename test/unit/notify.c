@@ -15,17 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static int
 listen_at(const char *name)
@@ -103,6 +93,5 @@ main(void)
 	unlink(path);
 	snprintf(name, sizeof(name), "@usherd-notify-%d", (int) getpid());
 	check(name);
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -9,17 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static Slice
 of(const Text *text)
@@ -159,6 +149,5 @@ main(void)
 	test_cut(server_array, sizeof(server_array) - 1, false, "an array that is cut off");
 	test_cut(server_record, sizeof(server_record) - 1, true, "a composite that is cut off");
 	test_bad();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

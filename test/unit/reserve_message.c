@@ -11,19 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tap.h"
+
 #define COLUMNS 11
-
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 Oid
 db_type(const char *name)
@@ -280,6 +270,5 @@ main(void)
 	test_group(RESERVE_GROUP_MAX, false);
 	test_granted();
 	test_refused();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -10,15 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests, failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static bool
 has(const Revocations *r, const char *tenant, const char *user, const char *session, int64_t issued)
@@ -231,6 +223,5 @@ main(void)
 	test_full_of_tenants();
 	test_same_time();
 	test_long();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -12,15 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests, failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static const struct
 {
@@ -200,6 +192,5 @@ main(void)
 	test_cases();
 	test_covers();
 	test_authorization();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

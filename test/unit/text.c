@@ -10,17 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 /* Many pieces of all sizes, each filled with its number: none may touch another. */
 static void
@@ -222,6 +212,5 @@ main(void)
 	test_json();
 	test_is_text();
 	test_slices();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

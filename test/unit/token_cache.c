@@ -11,15 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-static int tests, failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static void
 digest_of(int i, unsigned char *digest)
@@ -296,6 +288,5 @@ main(void)
 	test_sweep();
 	test_random();
 	test_refused();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tap.h"
+
 #define MODEL_MAX 40
 
 typedef struct Entry
@@ -17,18 +19,6 @@ typedef struct Entry
 	int number;
 	int tenant;
 } Entry;
-
-static int tests;
-static int failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
 
 static Entry *
 entry(int number)
@@ -260,6 +250,5 @@ main(void)
 	test_share();
 	test_put_back();
 	test_model();
-	printf("1..%d\n", tests);
-	return failures != 0;
+	return tap_end();
 }

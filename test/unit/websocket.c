@@ -10,17 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests, failures;
-static bool deflate; /* permessage-deflate was agreed on */
+#include "tap.h"
 
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	if (!passed)
-		failures++;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+static bool deflate; /* permessage-deflate was agreed on */
 
 /* A client's frame, with the mask of RFC 6455, 5.7. */
 static void
@@ -268,6 +260,5 @@ main(void)
 	test_compressed();
 	test_lengths();
 	test_server();
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }

@@ -10,15 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int tests, failures;
-
-static void
-ok(bool passed, const char *what)
-{
-	tests++;
-	failures += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", tests, what);
-}
+#include "tap.h"
 
 static const struct
 {
@@ -129,6 +121,5 @@ main(void)
 	ok(out.len == 7 && memcmp(out.data, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7) == 0,
 	   "RFC 7692, 7.2.3.1");
 	text_free(&out);
-	printf("1..%d\n", tests);
-	return failures > 0;
+	return tap_end();
 }
