@@ -24,6 +24,7 @@
 #define RETRY_MS_MAX          600.0
 #define FAILURE_TOLD_SECONDS  10.0
 #define READY_CALLBACKS_MAX   4
+#define RESERVE_PIPELINE      2
 
 typedef struct Lane
 {
@@ -248,18 +249,26 @@ db_away(DbLane which)
 	return failed || lanes[LANE_WRITE].connections[0].failures > 0;
 }
 
-void
-db_submit(DbLane lane, const DbCall *wanted)
+static Call *
+call_new(DbLane lane, const DbCall *wanted)
 {
-	Lane *l = &lanes[lane];
 	Call *call = calloc(1, sizeof(*call));
-	Turn *evicted = NULL;
 
 	if (call == NULL)
 		abort();
 	call->call = *wanted;
 	call->lane = lane;
 	call->outcome = DB_DONE;
+	return call;
+}
+
+void
+db_submit(DbLane lane, const DbCall *wanted)
+{
+	Lane *l = &lanes[lane];
+	Call *call = call_new(lane, wanted);
+	Turn *evicted = NULL;
+
 	l->queue.max = (size_t) config.queue_max; /* a reload changes it */
 	if (db_away(lane) || !turns_add(&l->queue, &call->turn, wanted->tenant, db_now(), &evicted))
 	{
@@ -269,6 +278,28 @@ db_submit(DbLane lane, const DbCall *wanted)
 	if (evicted != NULL)
 		db_end_call((Call *) evicted, DB_UNSENT);
 	db_lane_pump(lane);
+}
+
+int
+db_free_on(DbLane lane, int number)
+{
+	const DbConnection *connection = &lanes[lane].connections[number];
+
+	if (connection->state != DB_UP || connection->retire)
+		return -1;
+	return connection->inflight < lanes[lane].pipeline ? lanes[lane].pipeline - connection->inflight
+													   : 0;
+}
+
+void
+db_submit_on(DbLane lane, int number, const DbCall *wanted)
+{
+	Call *call = call_new(lane, wanted);
+
+	if (db_free_on(lane, number) > 0)
+		db_connection_send(&lanes[lane].connections[number], call);
+	else
+		db_end_call(call, DB_UNSENT);
 }
 
 bool
@@ -440,7 +471,7 @@ db_start(struct ev_loop *loop)
 	stopped = false;
 	random_seed = (unsigned) time(NULL) ^ (unsigned) getpid() << 16;
 	lane_start(LANE_WRITE, config.write_connections, 1);
-	lane_start(LANE_RESERVE, config.reserve_connections, 1);
+	lane_start(LANE_RESERVE, config.reserve_connections, RESERVE_PIPELINE);
 	lane_start(LANE_READ, config.read_connections, config.read_pipeline);
 	lane_start(LANE_SLOW, config.slow_connections, 1);
 	lane_start(LANE_LOG, 1, 1);

@@ -3,7 +3,9 @@
  *	  Coalescing of reservations: queues, what leaves when, and what becomes of it.
  *
  * A tenant has one slot, by its name; a slot has a queue, whose tenants are
- * served in turn, and at most one call in flight.  A call that raised an error
+ * served in turn, and a connection of its own.  At most two of its calls are in
+ * flight there: one that is at work, and, when there is much to do, the next,
+ * so that the database need not wait for usherd.  A call that raised an error
  * wrote nothing: it is halved until the one whose fault it is is alone.  A call
  * whose connection ended may have been committed: reservations with an
  * idempotency key are sent once more, of the others nobody knows.
@@ -20,6 +22,8 @@
 #define RETRY_SECONDS_MAX  5.0
 #define BUSY_RETRY_SECONDS 0.05 /* somebody holds what it needs */
 #define SLOTS_MAX          16
+#define IN_FLIGHT_MAX      2
+#define BEHIND_MIN         32 /* reservations that leave behind others: fewer wait for more */
 
 typedef struct GroupList
 {
@@ -30,7 +34,8 @@ typedef struct Slot
 {
 	Turns queue;
 	GroupList ready; /* in front of the queue: halves, and what is tried again */
-	bool in_flight;
+	int in_flight; /* groups */
+	int reservations; /* in them */
 } Slot;
 
 static const DbStatement reserve_statement = {"reserve_many", reserve_sql, 2, true};
@@ -322,14 +327,15 @@ on_done(void *context, DbOutcome outcome, PGresult *result)
 {
 	ReserveGroup *group = context;
 
-	slots[group->slot].in_flight = false;
+	slots[group->slot].in_flight--;
+	slots[group->slot].reservations -= group->n;
 	if (outcome == DB_DONE)
 		(void) slot_flush(group->slot);
 	take_outcome(group, outcome, result);
 }
 
 static void
-group_send(ReserveGroup *group)
+group_send(ReserveGroup *group, int connection)
 {
 	DbCall call = {.statement = &reserve_statement,
 				   .tenant = "",
@@ -344,8 +350,9 @@ group_send(ReserveGroup *group)
 	call.formats[0] = call.formats[1] = 1;
 	call.values[1] = group->has_tokens ? group->tokens.data : NULL;
 	call.lengths[1] = (int) group->tokens.len;
-	slots[group->slot].in_flight = true;
-	db_submit(LANE_RESERVE, &call);
+	slots[group->slot].in_flight++;
+	slots[group->slot].reservations += group->n;
+	db_submit_on(LANE_RESERVE, connection, &call);
 }
 
 /* What comes again goes first, so that nobody overtakes it; a group that waits for its time lets nobody wait behind it. */
@@ -366,15 +373,44 @@ group_next(int slot)
 	return found != NULL ? found : group_from_queue(slot);
 }
 
+/* The slot's own, or while that does not stand the next one that does; -1: it has enough to do. */
+static int
+slot_connection(int slot)
+{
+	for (int i = 0; i < nslots(); i++)
+	{
+		int connection = (slot + i) % nslots();
+		int room = db_free_on(LANE_RESERVE, connection);
+
+		if (room >= 0)
+			return room > 0 ? connection : -1;
+	}
+	return -1;
+}
+
+/*
+ * What comes while a call is at work travels together, the more the better.
+ * But what would take the database long leaves early enough to be there when it
+ * is done, if it is not much less than what is at work.
+ */
+static bool
+slot_may_send(const Slot *slot)
+{
+	if (slot->in_flight == 0 || slot->in_flight >= IN_FLIGHT_MAX)
+		return slot->in_flight == 0;
+	return slot->queue.count >= BEHIND_MIN && (int) slot->queue.count * 2 >= slot->reservations;
+}
+
 /* true: a group has left. */
 static bool
 slot_flush(int slot)
 {
-	ReserveGroup *group;
+	int connection = slot_may_send(&slots[slot]) ? slot_connection(slot) : -1;
+	ReserveGroup *group = connection >= 0 ? group_next(slot) : NULL;
 
-	if (slots[slot].in_flight || db_free(LANE_RESERVE) == 0 || (group = group_next(slot)) == NULL)
+	if (group == NULL)
 		return false;
-	group_send(group);
+	group_send(group, connection);
 	return true;
 }
 
@@ -446,7 +482,7 @@ reserve_busy(void)
 	bool busy = evicted != NULL;
 
 	for (int i = 0; i < nslots(); i++)
-		busy = busy || slots[i].in_flight || slots[i].queue.count > 0 ||
+		busy = busy || slots[i].in_flight > 0 || slots[i].queue.count > 0 ||
 			   slots[i].ready.first != NULL;
 	return busy;
 }

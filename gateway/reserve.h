@@ -3,9 +3,9 @@
  *	  Coalescing of reservations: those that come while a call is in flight
  *	  travel together, as one call of boxoffice.reserve_many and one commit.
  *
- * A tenant's reservations, and so all of one event, are in one call at a time,
- * in the order in which they came: two calls never wait for the same users and
- * seats.  A group leaves from reserve_flush(), which the loop calls at the end
+ * A tenant's reservations, and so all of one event, go through one connection,
+ * one call after the other in the order in which they came: two calls never wait
+ * for the same users and seats.  A group leaves from reserve_flush(), which the loop calls at the end
  * of each round.  Every reservation ends in exactly one call of done(), after
  * the Sync's result; never from within reserve_add().
  */

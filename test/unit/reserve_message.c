@@ -159,7 +159,7 @@ test_group(int n, bool tokens)
 
 /* ---- what comes ---- */
 
-/* Of column 10: jsonb, the format's version and the text. */
+/* Of column 10. */
 static Slice
 booking_value(void)
 {
