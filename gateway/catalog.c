@@ -99,7 +99,7 @@ tail_moved(TailListener *listener, int64_t position, bool jumped)
 void
 catalog_start(void)
 {
-	tail = (TailListener){.events = tail_events, .moved = tail_moved, .wants = TAIL_HEADS};
+	tail = (TailListener){.events = tail_events, .moved = tail_moved, .wants = TAIL_CHANGES};
 	tail_listen(&tail);
 }
 

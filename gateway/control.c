@@ -195,7 +195,7 @@ control_start(void)
 	ev_timer_start(usherd_loop, &control.limits);
 	control.tail = (TailListener){.events = tail_events,
 								  .moved = tail_moved,
-								  .wants = TAIL_HEADS,
+								  .wants = TAIL_CHANGES,
 								  .patience_seconds = PATIENCE_SECONDS};
 	tail_listen(&control.tail);
 	db_on_ready(database_came);

@@ -28,6 +28,7 @@
 #define RETRY_SECONDS_MIN 0.05
 #define RETRY_SECONDS_MAX 1.0
 #define WAIT_SECONDS_MAX  5.0
+#define CHANGES           "{usher.revoked,event.**,show.**,zone.**}"
 #define FAILING_SECONDS   1.0 /* that calls may fail, or be overdue, before it counts */
 
 static struct
@@ -56,8 +57,8 @@ static const DbStatement wait_statement = {
 static const DbStatement heads_statement = {
 	.name = "tail_heads",
 	.sql =
-		"SELECT next, position, version, tenant, type, stream, topic, key FROM usher.gateway_heads($1, $2)",
-	.nparams = 2,
+		"SELECT next, position, version, tenant, type, stream, topic, key FROM usher.gateway_heads($1, $2, $3)",
+	.nparams = 3,
 };
 
 static const DbStatement content_statement = {
@@ -242,12 +243,12 @@ heads_read(void *context, DbOutcome outcome, PGresult *result)
 }
 
 static void
-submit(const DbStatement *statement, const char *second,
+submit(const DbStatement *statement, const char *second, const char *third,
 	   void (*done)(void *context, DbOutcome outcome, PGresult *result))
 {
 	DbCall call = {
 		.statement = statement,
-		.values = {tail.position_text, second, tail.signals_text[0] ? tail.signals_text : NULL},
+		.values = {tail.position_text, second, third},
 		.tenant = "",
 		.done = done,
 	};
@@ -276,13 +277,14 @@ step(void)
 	{
 		snprintf(tail.timeout_text, sizeof(tail.timeout_text), "%d", PAGE_EVENTS);
 		submit(tail.reading == TAIL_CONTENT ? &content_statement : &heads_statement,
-			   tail.timeout_text, heads_read);
+			   tail.timeout_text, tail.reading == TAIL_CHANGES ? CHANGES : NULL, heads_read);
 		return;
 	}
 	if (seconds <= 0 || seconds > WAIT_SECONDS_MAX)
 		seconds = WAIT_SECONDS_MAX;
 	snprintf(tail.timeout_text, sizeof(tail.timeout_text), "%.3f s", tail.known ? seconds : 0.0);
-	submit(&wait_statement, tail.timeout_text, waited);
+	submit(&wait_statement, tail.timeout_text, tail.signals_text[0] ? tail.signals_text : NULL,
+		   waited);
 }
 
 void

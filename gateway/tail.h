@@ -26,7 +26,8 @@ typedef struct TailEvent
 typedef enum TailWish
 {
 	TAIL_POSITION, /* only moved() is called, and it has always jumped */
-	TAIL_HEADS,
+	TAIL_CHANGES, /* events by which what usherd knows may change: revocations, and what is on sale */
+	TAIL_HEADS, /* all events */
 	TAIL_CONTENT, /* events with their data */
 } TailWish;
 

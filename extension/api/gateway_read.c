@@ -257,7 +257,8 @@ typedef struct Heads
 {
 	HeapTuple *rows;
 	TupleDesc desc;
-	int n, max;
+	int n;
+	EventPage page; /* what is wanted, and up to where it was looked for */
 } Heads;
 
 /* next, position, tenant, stream, version, id, type, topic, key, recorded_at */
@@ -268,10 +269,15 @@ head_visit(TupleTableSlot *slot, void *arg)
 												   LOG_VERSION,  LOG_ID,        LOG_TYPE,
 												   LOG_TOPIC,    LOG_KEY,       LOG_RECORDED_AT};
 	Heads *heads = arg;
+	EventPage *page = &heads->page;
 	Datum values[1 + HEAD_NATTS] = {0};
 	bool nulls[1 + HEAD_NATTS] = {false};
 	text *slug;
 
+	page->examined = DatumGetInt64(slot_getattr(slot, LOG_POSITION, &nulls[0]));
+	page->full = --page->scan_left == 0;
+	if (!wanted(page, slot))
+		return !page->full;
 	for (int i = 0; i < HEAD_NATTS; i++)
 		values[1 + i] = slot_getattr(slot, columns[i], &nulls[1 + i]);
 	slug = usher_tenant_slug_of(DatumGetInt32(values[2]));
@@ -283,15 +289,16 @@ head_visit(TupleTableSlot *slot, void *arg)
 		nulls[8] = nulls[3];
 	}
 	heads->rows[heads->n++] = heap_form_tuple(heads->desc, values, nulls);
-	return heads->n < heads->max;
+	page->full = page->full || heads->n == page->max;
+	return !page->full;
 }
 
-/* (after, max) */
+/* (after, max, patterns) */
 PG_FUNCTION_INFO_V1(usher_gateway_heads);
 Datum
 usher_gateway_heads(PG_FUNCTION_ARGS)
 {
-	Heads heads = {0};
+	Heads heads = {.page.scan_left = SCAN_MAX};
 	int64 after = bigint_argument(fcinfo, 0, "after");
 	int64 stable;
 	ReturnSetInfo *result;
@@ -299,19 +306,15 @@ usher_gateway_heads(PG_FUNCTION_ARGS)
 	bool nulls[1 + HEAD_NATTS];
 	Datum next;
 
-	heads.max = count_argument(fcinfo, 1, "max", PAGE_MAX);
+	heads.page.max = count_argument(fcinfo, 1, "max", PAGE_MAX);
+	patterns_argument(fcinfo, 2, &heads.page);
 	InitMaterializedSRF(fcinfo, 0);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
 	heads.desc = result->setDesc;
-	heads.rows = palloc_array(HeapTuple, heads.max);
+	heads.rows = palloc_array(HeapTuple, heads.page.max);
 	stable = usher_cursor_begin(after, 0, NULL);
 	usher_read_positions(after, stable, head_visit, &heads);
-	next = Int64GetDatum(Max(after, stable));
-	if (heads.n == heads.max)
-	{
-		heap_deform_tuple(heads.rows[heads.n - 1], heads.desc, values, nulls);
-		next = values[1];
-	}
+	next = Int64GetDatum(heads.page.full ? heads.page.examined : Max(after, stable));
 	for (int i = 0; i < heads.n; i++)
 	{
 		heap_deform_tuple(heads.rows[i], heads.desc, values, nulls);

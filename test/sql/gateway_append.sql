@@ -214,6 +214,9 @@ SELECT type, next - :after FROM usher.gateway_read_log('default', :after, 100, '
 SELECT type, next - :after FROM usher.gateway_read_log('ga-red', :after, 100, '{}');
 SELECT tenant, stream, version, type, position - :after, next - :after FROM usher.gateway_heads(:after);
 SELECT tenant, type, position - :after, next - :after FROM usher.gateway_heads(:after, 2);
+SELECT tenant, type, position - :after, next - :after FROM usher.gateway_heads(:after, 10, '{a.*,x}');
+SELECT tenant, type, position - :after, next - :after FROM usher.gateway_heads(:after, 2, '{a.b}');
+SELECT tenant, type, next - :after FROM usher.gateway_heads(:after, 1, '{x}');
 SELECT tenant, type, next - :last FROM usher.gateway_heads(:last);
 SELECT tenant, type, position - :after, next - :after, data FROM usher.gateway_tail(:after, 3);
 SELECT tenant, type, next - :last FROM usher.gateway_tail(:last);
@@ -232,6 +235,7 @@ SELECT pg_temp.try(call) FROM (VALUES
     ($$SELECT * FROM usher.gateway_read_log('default', 0, 10001)$$),
     ($$SELECT * FROM usher.gateway_read_log('default', 0, 1, '{NULL}')$$),
     ($$SELECT * FROM usher.gateway_read_log('default', 0, 1, '{a}', 100001)$$),
+    ($$SELECT * FROM usher.gateway_heads(0, 1, '{NULL}')$$),
     ($$SELECT * FROM usher.gateway_heads(NULL)$$)) calls (call);
 BEGIN;
 CALL usher.gateway_wait(0, '0');
