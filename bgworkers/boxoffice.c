@@ -30,6 +30,7 @@
 #define BATCH        1000
 #define LOCKED_MS    20 /* what is due is locked by others: look again */
 #define NO_SLOT_MS   5000
+#define EMPTY_MS     5000 /* the log is empty: perhaps a dump is being restored */
 #define BAD_MS       1000 /* some cannot expire, or be cancelled: try them again */
 #define PREEMPTED_MS 10 /* taken off the CPU more often: others want it */
 #define SWEEP        50 /* batches, then those are tried again that others had locked */
@@ -224,8 +225,20 @@ usher_boxoffice_main(Datum arg)
 /* ---- in the housekeeping worker ---- */
 
 static UsherStarted started;
-static bool looked; /* into the rows, after our start */
+static bool looked; /* into the rows, after our start, and none were on their way in */
 static bool told_no_slot;
+
+/* Whether the log has events.  Bookings without any are those of a dump, of which the rest is still to come. */
+static bool
+has_events(void)
+{
+	bool loaded;
+
+	usher_worker_begin("looking for the log");
+	loaded = usher_db()->loaded;
+	usher_worker_commit();
+	return loaded;
+}
 
 /* Will something be due?  Later, whoever makes a booking says so in shared memory. */
 static bool
@@ -234,7 +247,7 @@ is_wanted(UsherDb *db)
 	static UsherBoxPlan plan = {.sql = "SELECT boxoffice.next_due()"};
 	bool isnull = true;
 
-	if (!looked)
+	if (!looked && has_events())
 	{
 		(void) run(&plan, NULL, "looking for reservations", &isnull);
 		looked = true;
@@ -256,8 +269,10 @@ usher_supervise_boxoffice(UsherDb *db)
 	}
 	if (db->worker_paused_until > now)
 		return TimestampDifferenceMilliseconds(now, db->worker_paused_until) + 1;
-	if (started.handle || pg_atomic_read_u32(&db->box_procno) != USHER_NO_PROC || !is_wanted(db))
+	if (started.handle || pg_atomic_read_u32(&db->box_procno) != USHER_NO_PROC)
 		return -1;
+	if (!is_wanted(db))
+		return looked ? -1 : EMPTY_MS;
 	if (started.not_before > now)
 		return TimestampDifferenceMilliseconds(now, started.not_before) + 1;
 	if (usher_started_start(&started, "usher_boxoffice_main", "pg_usher box office",

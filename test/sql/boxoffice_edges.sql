@@ -110,6 +110,38 @@ SELECT boxoffice.update_event(1, sale_from => clock_timestamp(), sale_until => c
 SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 1)');
 SELECT boxoffice.update_event(1, sale_until => clock_timestamp(), clear => '{sale_from}');
 SELECT pg_temp.why('SELECT boxoffice.reserve(1, 1, ''ann'', 1)');
+-- another tenant reaches nothing of it, by no function, and sees no row of it
+SELECT usher.create_tenant('other') \g /dev/null
+SELECT boxoffice.create_category('opera', 'Opera') AS category \gset
+CREATE ROLE regress_edges IN ROLE usher_writer;
+SELECT usher.grant_tenant('other', 'regress_edges');
+CREATE TEMP TABLE before AS SELECT (SELECT max(position) FROM usher.log) AS position;
+CREATE TEMP TABLE one AS SELECT :'one'::uuid AS booking, :seats AS seats, :category AS category;
+GRANT SELECT ON one TO regress_edges;
+SET usher.tenant = 'other';
+SET ROLE regress_edges;
+SELECT f, pg_temp.why(format('SELECT boxoffice.' || f, booking)) FROM one, unnest(ARRAY['reserve(1, 1, ''ann'', 1)', 'reserve_items(1, ''ann'', ARRAY[ROW(1, NULL, 1, NULL)]::boxoffice.reserve_item[])',
+    'best_available(1, ' || seats || ', ''ann'', 1)', 'availability(1)', 'booking(%L)', 'confirm(%L, ''p'')', 'cancel(%L)', 'extend(%L, ''1 s'')', 'begin_payment(%L, ''p'')', 'begin_refund(%L)',
+    'finish_refund(%L, true)', 'set_capacity(1, 1)', 'update_zone(1, ''x'')', 'add_seats(' || seats || ', ''Z'', 9, 1, 2)', 'create_price_type(1, ''x'', 1)', 'update_price_type(1, unit_price => 0)',
+    'create_show(1, ''UTC'', ''2035-01-01'')', 'move_show(1, ''2035-01-01'')', 'cancel_show(1)', 'create_zone(1, ''x'', 1)', 'publish_event(1)', 'update_event(1, ''x'')', 'end_event(1)', 'cancel_event(1)',
+    'create_event(''x'', ''EUR'', ' || category || ')']) f;
+SELECT count(*) FROM boxoffice.bookings('ann');
+SELECT count(*) FROM boxoffice.pending('ann');
+SELECT (SELECT count(*) FROM boxoffice.categories), (SELECT count(*) FROM boxoffice.events), (SELECT count(*) FROM boxoffice.shows), (SELECT count(*) FROM boxoffice.zones), (SELECT count(*) FROM boxoffice.price_types),
+    (SELECT count(*) FROM boxoffice.seats), (SELECT count(*) FROM boxoffice.bookings), (SELECT count(*) FROM boxoffice.booking_items);
+RESET ROLE;
+SELECT w, pg_temp.why(format('SELECT usher.gateway_box_organise(''other'', ''eve'', %L, 1, %L)', w, b)) FROM (VALUES ('update event', '{"title": "x"}'), ('update event', '{"status": "cancelled"}'), ('cancel event', '{}'),
+    ('create show', '{"time_zone": "UTC", "starts_local": "2035-01-01"}'), ('update show', '{"time_zone": "UTC"}'), ('cancel show', '{}'), ('create zone', '{"name": "x", "capacity": 1}'), ('update zone', '{"capacity": 1}'),
+    ('update zone', '{"name": "x"}'), ('update zone', '{}'), ('create row', '{"row": "A", "rank": 1, "first": 1, "last": 1}'), ('create price', '{"name": "x", "unit_price": 1}'), ('update price', '{"unit_price": 1}'), ('withdraw price', '{}')) v (w, b);
+SELECT a, pg_temp.why(format('SELECT usher.gateway_box_change(''other'', ''eve'', NULL, %L, %L, %L)', booking, a, '{"payment_ref": "p", "provider_ref": "p", "seconds": 1, "succeeded": true}'))
+FROM one, unnest(ARRAY['confirm', 'begin-payment', 'extend', 'cancel', 'begin-refund', 'finish-refund']) a;
+SELECT pg_temp.why(format('SELECT usher.gateway_box_booking(''other'', NULL, %L)', booking)), pg_temp.why('SELECT usher.gateway_box_availability(''other'', 1, true)'), pg_temp.why('SELECT usher.gateway_box_one(''other'', ''zone'', true, 1)'),
+    pg_temp.why('SELECT usher.gateway_box_list(''other'', ''zones'', true, ''{"show": 1}'')'), pg_temp.why(format('SELECT usher.gateway_box_seats(''other'', true, %s)', seats)) FROM one;
+SELECT (SELECT count(*) FROM usher.gateway_box_bookings('other', NULL)), (SELECT count(*) FROM usher.gateway_box_list('other', 'events', true));
+RESET usher.tenant;
+SELECT count(*) FROM usher.log, before WHERE log.position > before.position;
+SELECT (b).status FROM boxoffice.booking(:'one') b;
 SELECT invariant, detail FROM boxoffice.check() WHERE NOT ok;
 \c postgres
 DROP DATABASE regress_usher_edges;
+DROP ROLE regress_edges;
