@@ -23,7 +23,8 @@ struct BudgetShare
 };
 
 static BudgetShare *buckets[BUCKETS];
-static int64_t held, unknown_held, refusals;
+static BudgetShare unknown; /* of those whom nobody knows */
+static int64_t held, refusals;
 
 static BudgetShare **
 share_place(const char *tenant)
@@ -39,8 +40,11 @@ share_place(const char *tenant)
 BudgetShare *
 budget_share(const char *tenant)
 {
-	BudgetShare **at = share_place(tenant);
+	BudgetShare **at;
 
+	if (tenant == NULL)
+		return NULL;
+	at = share_place(tenant);
 	if (*at == NULL)
 	{
 		*at = calloc(1, sizeof(BudgetShare) + strlen(tenant) + 1);
@@ -72,7 +76,7 @@ void
 budget_change(BudgetShare *share, int64_t bytes)
 {
 	held += bytes;
-	*(share ? &share->held : &unknown_held) += bytes;
+	(share ? share : &unknown)->held += bytes;
 }
 
 bool
@@ -80,19 +84,20 @@ budget_has_room(const BudgetShare *share, int64_t bytes)
 {
 	int64_t left = config.buffer_bytes_max - held - bytes;
 
-	return left >= 0 && (share ? share->held : unknown_held) + bytes <= TENANT_FACTOR * left;
+	return left >= 0 && (share ? share : &unknown)->held + bytes <= TENANT_FACTOR * left;
 }
 
 void
 budget_request(BudgetShare *share, int more)
 {
-	share->requests += more;
+	(share ? share : &unknown)->requests += more;
 }
 
 bool
 budget_has_request(const BudgetShare *share, int all)
 {
-	return share->requests <= TENANT_FACTOR * ((int64_t) config.requests_in_flight_max - all);
+	return (share ? share : &unknown)->requests <=
+		   TENANT_FACTOR * ((int64_t) config.requests_in_flight_max - all);
 }
 
 int64_t

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A tenant's; NULL is the share of those whom nobody knows yet.  Counted. */
+/* A tenant's; NULL, of no tenant, is the share of those whom nobody knows, or knows yet.  Counted. */
 typedef struct BudgetShare BudgetShare;
 extern BudgetShare *budget_share(const char *tenant);
 extern BudgetShare *budget_keep(BudgetShare *share);

@@ -12,6 +12,8 @@
 #include "budget.h"
 #include "fanout_class.h"
 
+#define INDEX_BYTES 640 /* of a want, about */
+
 struct Tenant
 {
 	Tenant *next;
@@ -136,7 +138,7 @@ want_bytes(const EventFilter *filter)
 		bytes += filter->types[i].len;
 	for (int i = 0; i < filter->nstreams; i++)
 		bytes += filter->streams[i].len;
-	return sizeof(Want) + 3 * bytes;
+	return sizeof(Want) + INDEX_BYTES + 3 * bytes;
 }
 
 Want *

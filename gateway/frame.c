@@ -32,11 +32,12 @@ frame_keep(Frame *frame)
 bool
 frame_hold(Frame *frame, BudgetShare *share)
 {
-	if (frame->held != NULL)
+	if (frame->held)
 		return true;
 	if (!budget_has_room(share, (int64_t) frame->len))
 		return false;
-	frame->held = budget_keep(share);
+	frame->held = true;
+	frame->share = budget_keep(share);
 	budget_change(share, (int64_t) frame->len);
 	return true;
 }
@@ -46,9 +47,11 @@ frame_release(Frame *frame)
 {
 	if (--frame->users > 0)
 		return;
-	if (frame->held != NULL)
-		budget_change(frame->held, -(int64_t) frame->len);
-	budget_release(frame->held);
+	if (frame->held)
+	{
+		budget_change(frame->share, -(int64_t) frame->len);
+		budget_release(frame->share);
+	}
 	bytes -= (int64_t) frame->len;
 	free(frame->memory);
 	free(frame);

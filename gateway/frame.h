@@ -15,7 +15,8 @@ typedef struct Frame
 	const char *data;
 	size_t len;
 	char *memory;
-	BudgetShare *held; /* counts as this tenant's; or NULL */
+	bool held; /* counts as this tenant's: */
+	BudgetShare *share;
 } Frame;
 
 /* Takes the text's memory over, without its first bytes; the caller is the first user. */

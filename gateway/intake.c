@@ -220,7 +220,9 @@ dispatch(Connection *c)
 void
 connection_admitted(Connection *c)
 {
-	connection_belongs(c, c->request->identity->tenant);
+	const Identity *who = c->request->identity;
+
+	connection_belongs(c, who->anonymous ? NULL : who->tenant);
 	if (!c->admin && !budget_has_room(c->share, c->body_missing))
 	{
 		refuse_for_room(c);

@@ -53,6 +53,9 @@ extern void connection_take(Connection *connection, const StreamOps *ops, void *
 							const char *data, size_t len);
 /* Hands over what came behind the request, when the stream is ready for it; it may end the stream. */
 extern void connection_feed(Connection *connection);
+/* What came is for later: nothing more is read until connection_resume(), which hands it over. */
+extern void connection_defer(Connection *connection, const char *data, size_t len);
+extern void connection_resume(Connection *connection);
 extern bool
 connection_write(Connection *connection, const char *data, size_t len); /* false: it is ending */
 /*
@@ -64,7 +67,7 @@ extern bool connection_choked(Connection *connection); /* would a write be queue
 extern void connection_want_write(Connection *connection);
 extern void connection_end(Connection *connection); /* behind what was written */
 
-/* What it holds from now on is this tenant's (budget.h). */
+/* What it holds from now on is this tenant's; NULL: of nobody whom we know (budget.h). */
 extern void connection_belongs(Connection *connection, const char *tenant);
 /* The stream holds so many bytes for it. */
 extern void connection_hold(Connection *connection, size_t bytes);

@@ -39,6 +39,21 @@ connection_feed(Connection *c)
 	connection_account(c);
 }
 
+void
+connection_defer(Connection *c, const char *data, size_t len)
+{
+	text_add(&c->in, data, len);
+	connection_account(c);
+	connection_read(c, false);
+}
+
+void
+connection_resume(Connection *c)
+{
+	connection_read(c, !c->full);
+	connection_feed(c);
+}
+
 bool
 connection_write(Connection *c, const char *data, size_t len)
 {

@@ -314,7 +314,7 @@ on_data(void *stream, const char *data, size_t len)
 	Slice payload;
 
 	socket->reading = true;
-	while (socket->connection &&
+	while (socket->connection && !socket->checking &&
 		   (result = websocket_next(&socket->ws, &data, &len, &opcode, &payload)) != WEBSOCKET_MORE)
 	{
 		if (result == WEBSOCKET_FAILED)
@@ -328,6 +328,8 @@ on_data(void *stream, const char *data, size_t len)
 		else
 			socket_message(socket, payload);
 	}
+	if (socket->connection && socket->checking && len > 0)
+		connection_defer(socket->connection, data, len);
 	if (socket->connection && !fragments_allowed(socket))
 		socket_close(socket, 4429, "too many fragments");
 	if (socket->connection)

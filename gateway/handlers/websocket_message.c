@@ -114,14 +114,16 @@ checked_later(void *context, IdentityOutcome outcome, Identity *identity, const 
 	Socket *socket = context;
 
 	socket->checking = false;
+	socket->reading = true; /* it stays, whatever it is told */
 	if (socket->connection)
-	{
 		checked(socket, outcome, identity, reason);
-		return;
-	}
-	if (outcome == IDENTITY_OK || outcome == IDENTITY_NONE)
+	else if (outcome == IDENTITY_OK || outcome == IDENTITY_NONE)
 		identity_release(identity);
-	socket_free(socket);
+	socket->reading = false;
+	if (socket->connection)
+		connection_resume(socket->connection);
+	else
+		socket_free(socket);
 }
 
 static void

@@ -152,7 +152,11 @@ class Hostile(gateway_lib.Api):
         refused = 0
         for n in range(300):
             if n % 30 == 0:
-                live = await stack.enter_async_context(Live(daemon, daemon.token()))
+                try:
+                    live = await stack.enter_async_context(Live(daemon, daemon.token()))
+                except websockets.InvalidStatusCode as error:
+                    ensure(error.status_code == 503, "%s" % error)
+                    return refused + 1
             ref = await live.say("subscribe", sub="s%d" % n, filter={"data.text": "%d" % n + "x" * 3000})
             frame = await live.frame("subscribed", "error")
             ensure(frame["ref"] == ref and (frame["op"] == "subscribed" or frame["problem"]["status"] == 503), "%s" % frame)
@@ -187,6 +191,24 @@ class Hostile(gateway_lib.Api):
                     client.append("note-1", kind)
             frame = await live.frame("events")
             ensure([event["type"] for event in frame["events"]] == ["note.{user}.{user}"], "%s" % frame)
+
+    async def pipelined(self):
+        """Who does not wait for his welcome is served as well, also while his key is looked for in the database; a wrong one ends all."""
+        keys = [self.cluster.value("SELECT usher.create_api_key('eager%d', '{subscribe}')" % n) for n in range(5)]
+        for credential in keys + [self.token()]:
+            async with Live(self.daemon) as live:
+                live.socket.transport.pause_reading()
+                await live.say("auth", token=credential)
+                await live.say("subscribe", sub="a", types=["x"])
+                await live.say("subscribe", sub="b", types=["y" * 200], filter={"data.text": "z" * 20000})
+                await live.say("ping")
+                live.socket.transport.resume_reading()
+                ops = [(await live.frame())["op"] for _ in range(4)]
+                ensure(ops == ["welcome", "subscribed", "subscribed", "pong"], "%s" % ops)
+        async with Live(self.daemon) as live:
+            await live.say("auth", token="usk_" + "0" * 64)
+            await live.say("subscribe", sub="a")
+            ensure((await live.closed())[0] == 4401, "a wrong key")
 
     async def ahead(self):
         """Subscriptions that begin where the log will never be cost nothing, and those that begin soon begin there."""
@@ -310,7 +332,7 @@ def main():
 
     def rule(name):
         return name, lambda: asyncio.run(getattr(hostile, name)())
-    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood", "shares", "filters", "users", "ahead",
+    lib.main([rule(name) for name in ("wrong_tokens", "namesakes", "flood", "shares", "filters", "users", "pipelined", "ahead",
                                            "fragments", "changing", "slow_heads")] + [("settle", hostile.settle)], 120)
 
 
