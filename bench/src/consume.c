@@ -2,10 +2,10 @@
  * bench/src/consume.c
  *		Consumes a queue: takes a batch, acknowledges it, takes the next.
  *
- * usage: consume usher|pgmq DATABASE NAME BATCH EVENTS
+ * usage: consume usher|pgmq|pgmq-each DATABASE NAME BATCH EVENTS
  *
  * `usher` polls the subscription NAME, each poll acknowledging the one before; `pgmq` reads and archives the queue
- * NAME, as its documentation shows. Each call is a transaction of its own. Results come in the binary format, as
+ * NAME, a batch by a call, as its documentation shows; `pgmq-each` archives each message by a call. Each call is a transaction of its own. Results come in the binary format, as
  * drivers ask for them that know the types; numbers go in as such. Ends when EVENTS events have come, or nothing
  * more comes.
  */
@@ -92,17 +92,38 @@ read_and_archive(PGconn *conn, const char *name, uint32_t batch)
 	return rows;
 }
 
+static int
+read_and_archive_each(PGconn *conn, const char *name, uint32_t batch)
+{
+	const char *params[] = {name, (char *) &batch};
+	int lengths[] = {(int) strlen(name), sizeof(batch)};
+	PGresult *result = query(conn, "read", 2, params, lengths);
+	int rows = PQntuples(result);
+
+	for (int i = 0; i < rows; i++)
+	{
+		uint64_t id = bigint_at(result, i, 0);
+
+		params[1] = (char *) &id;
+		lengths[1] = sizeof(id);
+		PQclear(query(conn, "archive-one", 2, params, lengths));
+	}
+	PQclear(result);
+	return rows;
+}
+
 int
 main(int argc, char **argv)
 {
 	PGconn *conn;
 	uint64_t lease = 0;
 	int64_t events = 0, wanted, start;
-	int usher, batch, rows;
+	int usher, each, batch, rows;
 
 	if (argc != 6)
-		die("usage: consume usher|pgmq DATABASE NAME BATCH EVENTS");
+		die("usage: consume usher|pgmq|pgmq-each DATABASE NAME BATCH EVENTS");
 	usher = strcmp(argv[1], "usher") == 0;
+	each = strcmp(argv[1], "pgmq-each") == 0;
 	wanted = atoll(argv[5]);
 	batch = atoi(argv[4]);
 	if (batch < 1 || batch > BATCH_MAX)
@@ -116,12 +137,14 @@ main(int argc, char **argv)
 	{
 		prepare(conn, "read", "SELECT * FROM pgmq.read($1::text, 60, $2::integer)");
 		prepare(conn, "archive", "SELECT pgmq.archive($1::text, $2::bigint[])");
+		prepare(conn, "archive-one", "SELECT pgmq.archive($1::text, $2::bigint)");
 	}
 	start = now_ns();
 	do
 	{
-		rows = usher ? poll_usher(conn, argv[3], htobe32((uint32_t) batch), &lease)
-					 : read_and_archive(conn, argv[3], htobe32((uint32_t) batch));
+		rows = usher  ? poll_usher(conn, argv[3], htobe32((uint32_t) batch), &lease)
+			   : each ? read_and_archive_each(conn, argv[3], htobe32((uint32_t) batch))
+					  : read_and_archive(conn, argv[3], htobe32((uint32_t) batch));
 		events += rows;
 	} while (rows > 0 && events < wanted);
 	printf("events=%lld seconds=%.6f\n", (long long) events, (double) (now_ns() - start) / 1e9);
