@@ -120,9 +120,16 @@ templates(void)
 }
 
 static inline bool
+is_plain(const Template *template)
+{
+	return template->plain == template->text.len;
+}
+
+static inline bool
 may_fit(const Template *template, Slice path)
 {
-	return template->text.data != NULL && path.len >= template->plain &&
+	return template->text.data != NULL &&
+		   (is_plain(template) ? path.len == template->plain : path.len > template->plain) &&
 		   memcmp(path.data, template->text.data, template->plain) == 0;
 }
 
@@ -136,6 +143,8 @@ path_fits(const Template *template, Slice path, Slice *arguments)
 
 	if (!may_fit(template, path))
 		return false;
+	if (is_plain(template))
+		return true;
 	for (;;)
 	{
 		bool more = uri_path_next(&pattern, &want);
