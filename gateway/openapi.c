@@ -23,6 +23,7 @@ typedef enum CommonOf
 	OF_BODY,
 	OF_PATH_NAMES,
 	OF_APPENDS,
+	OF_WRITES, /* with a body, or an Idempotency-Key */
 } CommonOf;
 
 static const struct
@@ -43,7 +44,7 @@ static const struct
 	{413, OF_ALL, "The body, or an event, is too large, or there are too many events."},
 	{415, OF_BODY, "The body is of a type that is not taken here."},
 	{417, OF_ALL, "Expect has another value than 100-continue."},
-	{422, OF_BODY,
+	{422, OF_WRITES,
 	 "The body has not the form that it must have (errors has the index of the event), a projection refuses it, or "
 	 "the idempotency key belongs to another request."},
 	{429, OF_ALL, "More requests than the limit allows, or more wrong credentials."},
@@ -52,6 +53,15 @@ static const struct
 	{503, OF_ALL,
 	 "Not now: try again later. Of a write: nothing was written, unless the type is outcome-unknown."},
 };
+
+static bool
+has_parameter(const Route *route, const char *name)
+{
+	for (int i = 0; i < ROUTE_PARAMETERS_MAX && route->parameters[i].name; i++)
+		if (strcmp(route->parameters[i].name, name) == 0)
+			return true;
+	return false;
+}
 
 static bool
 has_common(const Route *route, CommonOf of)
@@ -68,6 +78,8 @@ has_common(const Route *route, CommonOf of)
 			return strchr(route->path, '{') != NULL;
 		case OF_APPENDS:
 			return route->scope != NULL && strcmp(route->scope, "log:append") == 0;
+		case OF_WRITES:
+			return route->body != NULL || has_parameter(route, "Idempotency-Key");
 	}
 	return false;
 }

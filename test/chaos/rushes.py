@@ -72,7 +72,7 @@ class Generator:
     """bench/src/rush.c, built as `program`; its files lie in `directory`."""
 
     def __init__(self, directory, program):
-        self.directory, self.program = str(directory), str(program)
+        self.directory, self.program, self.started = str(directory), str(program), 0
 
     def start(self, ports, template, key=None, **options):
         """A process; figures() has its answer."""
@@ -81,9 +81,10 @@ class Generator:
                   "iat": now, "exp": now + 86400}
         paths = {}
         for name, text in (("template", template), ("claims", json.dumps(claims, separators=(",", ":")))):
-            paths[name] = os.path.join(self.directory, "rush." + name)
+            paths[name] = os.path.join(self.directory, "rush.%d.%s" % (self.started, name))     # another one may still be reading its own
             with open(paths[name], "w", newline="") as file:
                 file.write(text)
+        self.started += 1
         header = json.dumps({"alg": "HS256", "typ": "JWT", "kid": tokens.KEY_ID}, separators=(",", ":"))
         options = dict({"ports": ",".join(map(str, ports)), "users": USERS, "id": "booking", "header": header,
                         "secret": key.hex() if key else ""}, **paths, **options)
