@@ -174,8 +174,8 @@ class Hostile(gateway_lib.Api):
                 frame = await live.frame("error")
                 ensure(frame["problem"]["status"] == 422, "%s for %s" % (frame, text[:60]))
             for n, members in enumerate(({"": 1}, {".": None}, {"data..a": "x"}, {"data.a": []}, {"*": "*"}, {"data.%s" % ("é" * 40): "ü" * 5000})):
-                await live.subscribe("s%d" % n, filter=members, types=["**"], after=0)
-                while (await live.frame("events", "caught_up"))["op"] != "caught_up":
+                frame = await live.subscribe("s%d" % n, filter=members, types=["**"], after=0)
+                while not frame["live"] and (await live.frame("events", "caught_up"))["op"] != "caught_up":
                     pass
 
     async def users(self):
