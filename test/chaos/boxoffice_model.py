@@ -10,6 +10,7 @@
 #     were told of it: grants, refusals with what is left, looks, rollbacks, and what came free by expiry.
 #  3. a refusal of a change of a booking must have been right at some time during its call.
 # And numbered seats: clients ask for groups at random until all are refused; and callers with batches in opposite orders.
+import bisect
 import collections
 import random
 import threading
@@ -241,7 +242,7 @@ class Model:
         self.findings = []
         self.expiries = []                              # (recorded_at, position, zone, user, n)
         self.retaken = {}                               # position: (n, whether granted), of payments that came late
-        self.had = collections.defaultdict(list)        # of a user: (recorded_at, places before the change)
+        self.had = collections.defaultdict(list)        # of a user: (recorded_at, position, places before the change)
 
     def follow(self, position, at, kind, data):
         if kind == "zone.capacity_changed":
@@ -267,7 +268,7 @@ class Model:
             self.expiries.append((at, position, zone, user, n))
         if before == "expired":
             self.retaken[position] = (n, then == "confirmed")
-        self.had[user].append((at, self.has[user]))
+        self.had[user].append((at, position, self.has[user]))
         self.held[zone] += delta
         self.has[user] += delta
         if self.has[user] > LIMIT:
@@ -322,6 +323,11 @@ def gives_by_expiry(model, zones, users):
 def history_of_changes(model, found, zones, users):
     """Cancellations and payments that came late, as the counters see them."""
     quantity, status = {}, {}
+    batches = sorted({at for at, *_ in model.expiries}) + [float("inf")]
+
+    def seen_by(position, at):
+        """When a change was visible at the latest: it is recorded before its commit is."""
+        return found[position][1] if position in found else batches[bisect.bisect_right(batches, at)]
     for position, at, kind, data in model.log:
         if not kind.startswith("booking."):
             continue
@@ -341,7 +347,8 @@ def history_of_changes(model, found, zones, users):
             if granted:
                 zones[zone].append((begin, end, [("take", n)]))
                 users[user].append((begin, end, [("take", n)]))
-            elif max(has for then, has in model.had[user] if begin <= then <= at) + n <= LIMIT:   # the limit was not the reason
+            elif max(has for then, where, has in model.had[user] if begin <= seen_by(where, then) and then <= at) + n <= LIMIT:
+                # the limit was not the reason
                 zones[zone].append((begin, end, [("refuse", n, None)]))
                 users[user].append((begin, end, [("enough", n)]))
 
