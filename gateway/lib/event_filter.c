@@ -8,7 +8,7 @@
 #include "event_filter.h"
 #include "lib/glob.h"
 
-#define NUMBER_MAX 64 /* bytes: it is read again for each event */
+#define NUMBER_MAX 128 /* bytes: it is read again for each event */
 
 static bool
 number_too_long(JsonValue value)

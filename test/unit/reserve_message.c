@@ -53,28 +53,37 @@ next_number(BinaryItems *fields, int64_t wanted)
 	return fields->type == BINARY_INT8 && binary_read_int64(value, &number) && number == wanted;
 }
 
+static const char *fault; /* of the group, the first */
+
+static void
+holds(bool passed, const char *what)
+{
+	if (!passed && fault == NULL)
+		fault = what;
+}
+
 static void
 test_item(Slice value, const ReserveItem *item)
 {
 	BinaryItems fields, seats;
 	Slice array;
 
-	ok(binary_open_record(&fields, value) && fields.n == 4 && next_number(&fields, item->zone),
-	   "an item's zone");
-	ok(item->price_type == 0 ? next_is(&fields, BINARY_INT8, (Slice){NULL, 0})
-							 : next_number(&fields, item->price_type),
-	   "its price, null when none was named");
-	ok(next_number(&fields, item->quantity), "its quantity");
-	ok(binary_next(&fields, &array) && (array.data == NULL) == (item->seats == NULL) &&
-		   binary_done(&fields),
-	   "its seats, null when none were named");
+	holds(binary_open_record(&fields, value) && fields.n == 4 && next_number(&fields, item->zone),
+		  "an item's zone");
+	holds(item->price_type == 0 ? next_is(&fields, BINARY_INT8, (Slice){NULL, 0})
+								: next_number(&fields, item->price_type),
+		  "its price, null when none was named");
+	holds(next_number(&fields, item->quantity), "its quantity");
+	holds(binary_next(&fields, &array) && (array.data == NULL) == (item->seats == NULL) &&
+			  binary_done(&fields),
+		  "its seats, null when none were named");
 	if (item->seats == NULL)
 		return;
-	ok(binary_open_array(&seats, array) && seats.n == item->nseats && seats.type == BINARY_TEXT,
-	   "an array of them");
+	holds(binary_open_array(&seats, array) && seats.n == item->nseats && seats.type == BINARY_TEXT,
+		  "an array of them");
 	for (int i = 0; i < item->nseats; i++)
-		ok(next_is(&seats, BINARY_TEXT, item->seats[i]), "a seat's label");
-	ok(binary_done(&seats), "and no more");
+		holds(next_is(&seats, BINARY_TEXT, item->seats[i]), "a seat's label");
+	holds(binary_done(&seats), "and no more");
 }
 
 static void
@@ -84,27 +93,28 @@ test_request(Slice value, const Reservation *r)
 	Slice array, item, ttl, metadata;
 	int64_t microseconds = 0;
 
-	ok(binary_open_record(&fields, value) && fields.n == 7 &&
-		   next_is(&fields, BINARY_TEXT, of(r->tenant)) && next_is(&fields, BINARY_TEXT, r->user) &&
-		   next_number(&fields, r->show),
-	   "tenant, user, show");
-	ok(binary_next(&fields, &array) && fields.type == 90003 && binary_open_array(&items, array) &&
-		   items.type == 90002 && items.n == r->nitems,
-	   "items");
+	holds(binary_open_record(&fields, value) && fields.n == 7 &&
+			  next_is(&fields, BINARY_TEXT, of(r->tenant)) &&
+			  next_is(&fields, BINARY_TEXT, r->user) && next_number(&fields, r->show),
+		  "tenant, user, show");
+	holds(binary_next(&fields, &array) && fields.type == 90003 &&
+			  binary_open_array(&items, array) && items.type == 90002 && items.n == r->nitems,
+		  "items");
 	for (int i = 0; i < r->nitems && binary_next(&items, &item); i++)
 		test_item(item, &r->items[i]);
-	ok(binary_done(&items) && next_is(&fields, BINARY_TEXT, r->key), "the key");
-	ok(binary_next(&fields, &ttl) && (r->ttl_seconds == 0 ? ttl.data == NULL : ttl.len == 16),
-	   "the ttl, null for the usual one");
+	holds(binary_done(&items) && next_is(&fields, BINARY_TEXT, r->key), "the key");
+	holds(binary_next(&fields, &ttl) && (r->ttl_seconds == 0 ? ttl.data == NULL : ttl.len == 16),
+		  "the ttl, null for the usual one");
 	if (ttl.data != NULL)
-		ok(binary_read_int64((Slice){ttl.data, 8}, &microseconds) &&
-			   microseconds == r->ttl_seconds * 1000000,
-		   "in microseconds");
-	ok(binary_next(&fields, &metadata) && (metadata.data == NULL) == (r->metadata.data == NULL) &&
-		   (metadata.data == NULL ||
-			(metadata.data[0] == 1 && metadata.len == r->metadata.len + 1)) &&
-		   binary_done(&fields),
-	   "metadata");
+		holds(binary_read_int64((Slice){ttl.data, 8}, &microseconds) &&
+				  microseconds == r->ttl_seconds * 1000000,
+			  "in microseconds");
+	holds(binary_next(&fields, &metadata) &&
+			  (metadata.data == NULL) == (r->metadata.data == NULL) &&
+			  (metadata.data == NULL ||
+			   (metadata.data[0] == 1 && metadata.len == r->metadata.len + 1)) &&
+			  binary_done(&fields),
+		  "metadata");
 }
 
 static void
@@ -119,7 +129,9 @@ test_group(int n, bool tokens)
 	ReserveGroup *group = calloc(1, sizeof(ReserveGroup) + (size_t) n * sizeof(Reservation *));
 	BinaryItems requests, list;
 	Slice value;
+	char what[200];
 
+	fault = NULL;
 	group->n = n;
 	for (int i = 0; i < n; i++)
 	{
@@ -135,21 +147,25 @@ test_group(int n, bool tokens)
 	for (int twice = 0; twice < 2; twice++) /* a group is written again after an error */
 	{
 		reserve_message_write(group);
-		ok(binary_open_array(&requests, (Slice){group->parameter.data, group->parameter.len}) &&
-			   requests.n == n && requests.type == 90001,
-		   "an array of requests");
+		holds(binary_open_array(&requests, (Slice){group->parameter.data, group->parameter.len}) &&
+				  requests.n == n && requests.type == 90001,
+			  "an array of requests");
 		for (int i = 0; i < n && binary_next(&requests, &value); i++)
 			test_request(value, group->elements[i]);
-		ok(binary_done(&requests), "and nothing behind it");
+		holds(binary_done(&requests), "and nothing behind it");
 	}
-	ok(group->has_tokens == tokens, "tokens are sent when there is one");
+	holds(group->has_tokens == tokens, "tokens are sent when there is one");
 	if (tokens)
 	{
-		ok(binary_open_array(&list, (Slice){group->tokens.data, group->tokens.len}) && list.n == n,
-		   "a token for each");
+		holds(binary_open_array(&list, (Slice){group->tokens.data, group->tokens.len}) &&
+				  list.n == n,
+			  "a token for each");
 		for (int i = 0; i < n; i++)
-			ok(next_is(&list, BINARY_TEXT, group->elements[i]->token), "its token, or null");
+			holds(next_is(&list, BINARY_TEXT, group->elements[i]->token), "its token, or null");
 	}
+	snprintf(what, sizeof(what), "%d requests%s are sent as they are%s%s", n,
+			 tokens ? " with tokens" : "", fault ? ": " : "", fault ? fault : "");
+	ok(fault == NULL, what);
 	for (int i = 0; i < n; i++)
 		free(group->elements[i]);
 	text_free(&group->parameter);
