@@ -29,7 +29,7 @@ def build(base):
     gateway = os.path.join(lib.ROOT, "gateway")
     sources = [os.path.join(lib.ROOT, "test/integration/src/gateway_db.c"), os.path.join(lib.ROOT, "extension/lib/backoff.c")]
     sources += glob.glob(gateway + "/db*.c") + glob.glob(gateway + "/batch*.c")
-    sources += [os.path.join(gateway, "lib", name + ".c") for name in ("text", "turns", "pgbinary")]
+    sources += [os.path.join(gateway, "lib", name + ".c") for name in ("text", "turns", "hash_table", "pgbinary")]
     include = subprocess.run(["pg_config", "--includedir"], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout.strip()
     for name, extra in (("drive", []), ("drive_sanitized", SANITIZERS)):
         subprocess.run(["cc"] + FLAGS + extra + ["-I" + gateway, "-I" + os.path.join(lib.ROOT, "extension"), "-I" + include, "-o",

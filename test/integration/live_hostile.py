@@ -168,7 +168,7 @@ class Hostile(gateway_lib.Api):
     async def filters(self):
         """Filters that say a thing twice, or cost much for each event, are refused; others with strange names are not."""
         async with Live(self.daemon, self.token()) as live:
-            for text in ('{"data.a":1,"data.a":2}', '{"data.a":1,"data.\\u0061":2}', '{"data.a":%s}' % ("1" * 65), '{"data.a":[1,%s]}' % ("1" * 65),
+            for text in ('{"data.a":1,"data.a":2}', '{"data.a":1,"data.\\u0061":2}', '{"data.a":%s}' % ("1" * 129), '{"data.a":[1,%s]}' % ("1" * 129),
                          '{"%s":1}' % ("a." * 200), '{"a":{"b":{}}}', '{"a":[[1]]}'):
                 await live.socket.send('{"op":"subscribe","ref":1,"sub":"s","filter":%s}' % text)
                 frame = await live.frame("error")
