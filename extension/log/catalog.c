@@ -12,6 +12,7 @@
  */
 #include "log.h"
 
+#include "access/xlog.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
@@ -217,6 +218,17 @@ usher_partition_index(const UsherCatalog *cat, int64 position)
 			high = middle;
 	}
 	return low;
+}
+
+/* Number of the partition that takes the next event, as far as there is one; -1: none. */
+int
+usher_partition_current(const UsherCatalog *cat)
+{
+	int last = cat->npartitions - 1;
+
+	return RecoveryInProgress()
+			   ? last
+			   : Min(usher_partition_index(cat, usher_position_next(usher_db())), last);
 }
 
 static UsherIndex

@@ -14,7 +14,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "utils/builtins.h"
@@ -173,17 +172,6 @@ newest_segment(UsherCatalog *cat, int32 tenant_id, const text *name, Snapshot sn
 	return row != NULL;
 }
 
-/* Number of the partition that takes the next event, as far as there is one; -1: none. */
-static int
-current_partition(const UsherCatalog *cat)
-{
-	int current = cat->npartitions - 1;
-
-	return RecoveryInProgress()
-			   ? current
-			   : Min(usher_partition_index(cat, usher_position_next(usher_db())), current);
-}
-
 /* Head version of a stream that has no event in the current partition. */
 static int64
 find_older_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot, int *flags,
@@ -231,7 +219,7 @@ find_head(int32 tenant_id, const text *name, int64 first, Snapshot snapshot, int
 		  int64 *segment)
 {
 	UsherCatalog *cat = usher_catalog();
-	int current = current_partition(cat);
+	int current = usher_partition_current(cat);
 	int64 head;
 	bool dropped;
 
@@ -253,7 +241,7 @@ void
 usher_streams_find_heads(UsherStream *const *streams, int n)
 {
 	UsherCatalog *cat = usher_catalog();
-	int current = current_partition(cat);
+	int current = usher_partition_current(cat);
 	int64 from = current >= 0 ? cat->partitions[current].from : -1;
 	bool *found;
 	HeadScan heads;

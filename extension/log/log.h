@@ -122,6 +122,7 @@ typedef struct UsherCatalog
 extern UsherCatalog *usher_catalog(void);
 extern void usher_catalog_forget(void);
 extern int usher_partition_index(const UsherCatalog *cat, int64 position);
+extern int usher_partition_current(const UsherCatalog *cat);
 extern Relation usher_partition_open(UsherPartition *partition, LOCKMODE lockmode);
 
 /* ---- mark.c ---- */

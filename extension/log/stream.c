@@ -148,15 +148,6 @@ registry_row(Locker *locker, const UsherStream *stream, TupleTableSlot *slot)
 	ExecStoreVirtualTuple(slot);
 }
 
-/* Start of the partition that takes the next position. */
-static int64
-current_partition(Locker *locker)
-{
-	int current = usher_partition_index(locker->cat, usher_position_next(locker->db));
-
-	return locker->cat->partitions[Min(current, locker->cat->npartitions - 1)].from;
-}
-
 static void
 creator_lock_tag(LOCKTAG *tag, int32 tenant_id, const text *name)
 {
@@ -194,7 +185,7 @@ run_add(Locker *locker, Run *run, UsherStream *stream)
 static void
 registry_insert(Locker *locker, UsherStream *const *streams, int n)
 {
-	int64 partition = current_partition(locker);
+	int64 partition = locker->cat->partitions[usher_partition_current(locker->cat)].from;
 
 	if (n == 0)
 		return;
