@@ -12,9 +12,9 @@
  */
 #include "log.h"
 
-#include "access/xlog.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
