@@ -132,6 +132,7 @@ typedef struct NatsCourier
 	UsherMessage **flying;
 	uint64_t capacity, oldest, next;
 	uint64_t outstanding;
+	bool stores; /* the server has stored a message of this connection */
 	NatsMessages waiting;
 	size_t waiting_first;
 	NatsAnswers answered; /* for the sink, at the end of the round */

@@ -6,6 +6,10 @@
  * through one connection and is stored in the order of send(): no message may
  * be stored behind one that is to be sent again.  So whatever fails, unless the
  * message itself is to blame, ends the connection: SINK_LOST.
+ *
+ * A server that refuses a message, say because the stream is full, may take the
+ * next one, if there is room again by then.  So the first message of each
+ * connection goes alone: those behind it follow when it is stored.
  */
 #include "sinks/nats.h"
 
@@ -325,7 +329,7 @@ nats_publish_waiting(NatsCourier *c)
 
 	if (c->want_write && natsConnection_Buffered(c->connection) >= ROUND_BYTES)
 		return;
-	while (c->waiting_first < w->count && c->outstanding < NATS_FLYING_MAX &&
+	while (c->waiting_first < w->count && c->outstanding < (c->stores ? NATS_FLYING_MAX : 1) &&
 		   n++ < ROUND_MESSAGES && c->stage == NATS_READY)
 	{
 		publish_one(c, w->list[c->waiting_first++]);
@@ -387,8 +391,11 @@ take_ack(NatsCourier *c, natsMsg *in)
 					c->config.stream);
 	else if (len > 0 && !usher_json_member(data, len, "error", &value) &&
 			 usher_json_member(data, len, "seq", &value))
+	{
+		c->stores = true;
 		answer(c, m, usher_json_member(data, len, "duplicate", &value) && value.kind == 't', NULL,
 			   NULL);
+	}
 	else
 		refusal(c, m, data, len);
 }

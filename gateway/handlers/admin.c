@@ -137,7 +137,7 @@ static void
 status_read(void *context, DbOutcome outcome, PGresult *result)
 {
 	Request *request = context;
-	bool there = outcome == DB_DONE && PQntuples(result) == 1;
+	bool there = db_ready() && outcome == DB_DONE && PQntuples(result) == 1;
 	Text json = {0};
 	long long stable;
 

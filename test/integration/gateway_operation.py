@@ -148,7 +148,7 @@ class Operation:
         try:
             lib.wait_until(lambda: self.daemon.admin().get("/readyz").status == 503, 20, "a log that cannot be followed to count")
             reply = self.daemon.admin().get("/readyz")
-            ensure("the log cannot be followed" in reply.json()["detail"] and int(reply.headers["retry-after"]) >= 1, repr(reply))
+            ensure(reply.json().get("detail") == "the log cannot be followed" and int(reply.headers["retry-after"]) >= 1, repr(reply))
         finally:
             self.cluster.rows("GRANT EXECUTE ON PROCEDURE usher.gateway_wait TO usher_gateway")
         self.daemon.wait_ready()

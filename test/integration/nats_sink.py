@@ -251,6 +251,7 @@ def test_full():
     for limit in (3500, 5000, -1):
         wait_until(lambda: run.process.poll() is not None or nats.length() == nats.api("STREAM.INFO." + STREAM)["config"]["max_msgs"],
                    30, "a full stream")
+        time.sleep(0.3)     # what was on its way then is refused, too, before there is room again
         nats.api("STREAM.UPDATE." + STREAM, name=STREAM, subjects=["drive.>"], storage="file", discard="new", max_msgs=limit)
     result = run.result()
     ensure_done(result, position=9000)
