@@ -38,7 +38,7 @@ extern LimitAnswer limit_take(const char *class, const char *tenant, const char 
 extern void limit_wrong_credential(const Address *address, double now);
 extern bool limit_may_try_credential(const Address *address, double now, LimitAnswer *answer);
 
-extern double limit_clock(void); /* such a clock; its ticks are coarse */
+extern double limit_clock(void); /* such a clock */
 
 extern bool limit_load(char *error, size_t size); /* from the configuration; keeps the buckets */
 /*

@@ -248,7 +248,8 @@ class Operation:
                 ensure(last.headers["content-type"] == "application/problem+json", repr(last))
                 ensure(self.daemon.client(user="other").get("/v1/whoami").status == 200, "another user")
                 time.sleep(int(last.headers["retry-after"]))
-                ensure(client.get("/v1/whoami").status == 200, "it said when to come again")
+                reply = client.get("/v1/whoami")
+                ensure(reply.status == 200, "it said when to come again: %r %s" % (reply, reply.pairs))
             self.cluster.rows("SELECT usher.set_rate_limit('default', 'general', 600000, 1000)")
             with self.daemon.client(user="rich") as client:
                 lib.wait_until(lambda: client.get("/v1/whoami").headers["x-ratelimit-limit"] == "600000", 60,
