@@ -208,8 +208,11 @@ take_refusal(Group *group, const PGresult *error)
 	{
 		journal(JOURNAL_ERROR, "appends fail: %s",
 				PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY));
-		group_end_as(group, APPEND_UNAVAILABLE);
-		return;
+		for (int i = 0; i < group->n; i++)
+			if (group->elements[i]->lost)
+				element_end_as(group->elements[i], APPEND_UNKNOWN);
+			else
+				element_refuse(group->elements[i], error);
 	}
 	else
 	{

@@ -116,6 +116,17 @@ group_free(ReserveGroup *group)
 }
 
 static void
+group_end_refused(ReserveGroup *group, const PGresult *error)
+{
+	for (int i = 0; i < group->n; i++)
+		if (group->elements[i]->lost)
+			end_as(group->elements[i], RESERVE_UNKNOWN);
+		else
+			end_refused(group->elements[i], error);
+	group_free(group);
+}
+
+static void
 group_end_as(ReserveGroup *group, ReserveOutcome outcome)
 {
 	for (int i = 0; i < group->n; i++)
@@ -261,7 +272,7 @@ take_refusal(ReserveGroup *group, const PGresult *error)
 	{
 		journal(JOURNAL_ERROR, "reservations fail: %s",
 				PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY));
-		group_end_as(group, RESERVE_UNAVAILABLE);
+		group_end_refused(group, error);
 		return;
 	}
 	if (group->n == 1 && is_passing(sqlstate))

@@ -25,6 +25,7 @@ typedef struct ReserveItem
 	int64_t quantity;
 	const Slice *seats; /* NULL: none are named */
 	int nseats;
+	bool accessible, split; /* of seats that are not named */
 } ReserveItem;
 
 typedef enum ReserveOutcome

@@ -11,9 +11,10 @@
 #include "reserve_room.h"
 
 #define REQUEST_FIELDS 7
-#define ITEM_FIELDS    4
+#define ITEM_FIELDS    6
 #define REQUEST_BYTES  256 /* of most */
 
+#define TYPE_BOOL       16
 #define TYPE_INTERVAL   1186
 #define TYPE_JSONB      3802
 #define TYPE_TEXT_ARRAY 1009
@@ -61,6 +62,12 @@ write_seats(Text *text, const ReserveItem *item)
 }
 
 static void
+write_option(Text *text, bool wanted)
+{
+	binary_field(text, TYPE_BOOL, wanted ? (Slice){"\1", 1} : (Slice){NULL, 0});
+}
+
+static void
 write_item(Text *text, const ReserveItem *item)
 {
 	size_t begin = binary_begin(text);
@@ -72,6 +79,8 @@ write_item(Text *text, const ReserveItem *item)
 	binary_int32(text, 4);
 	binary_int32(text, (int32_t) item->quantity);
 	write_seats(text, item);
+	write_option(text, item->accessible);
+	write_option(text, item->split);
 	binary_end(text, begin);
 }
 

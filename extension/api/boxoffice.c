@@ -193,8 +193,8 @@ usher_boxoffice_best_available(PG_FUNCTION_ARGS)
 	item.zone_id = number_argument(fcinfo, 1, "zone");
 	r.user_id = name_argument(fcinfo, 2, "user");
 	item.quantity = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3);
-	r.accessible = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
-	r.split = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+	item.accessible = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+	item.split = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	key_argument(fcinfo, 6, &r);
 	r.ttl_us = interval_us(PG_GETARG_DATUM(7), PG_ARGISNULL(7));
 	item.price_type_id = PG_ARGISNULL(8) ? 0 : PG_GETARG_INT64(8);
@@ -209,6 +209,8 @@ enum
 	RESERVE_ITEM_PRICE_TYPE,
 	RESERVE_ITEM_QUANTITY,
 	RESERVE_ITEM_SEATS,
+	RESERVE_ITEM_ACCESSIBLE,
+	RESERVE_ITEM_SPLIT,
 	RESERVE_ITEM_NATTS
 };
 enum
@@ -282,6 +284,9 @@ read_items(UsherBoxRequest *r, ArrayType *array)
 								  : DatumGetInt64(v[RESERVE_ITEM_PRICE_TYPE]);
 		item->quantity = null[RESERVE_ITEM_QUANTITY] ? 0 : DatumGetInt32(v[RESERVE_ITEM_QUANTITY]);
 		item->seats = null[RESERVE_ITEM_SEATS] ? NULL : DatumGetArrayTypeP(v[RESERVE_ITEM_SEATS]);
+		item->accessible = !null[RESERVE_ITEM_ACCESSIBLE] &&
+						   DatumGetBool(v[RESERVE_ITEM_ACCESSIBLE]);
+		item->split = !null[RESERVE_ITEM_SPLIT] && DatumGetBool(v[RESERVE_ITEM_SPLIT]);
 	}
 	ReleaseTupleDesc(rows.desc);
 }
@@ -311,16 +316,13 @@ static bool
 check_text(UsherBoxRequest *r, Datum value, bool isnull, const char *what, text **result)
 {
 	text *t = isnull ? NULL : DatumGetTextPP(value);
+	char *detail, *fault = usher_name_fault(t, what, &detail);
 
-	*result = t;
-	if (t == NULL || VARSIZE_ANY_EXHDR(t) == 0 || VARSIZE_ANY_EXHDR(t) > USHER_NAME_MAX)
-	{
-		usher_box_refuse(r, ERRCODE_USHER_INVALID_NAME,
-						 psprintf("the %s must have 1 to %d bytes", what, USHER_NAME_MAX), NULL,
-						 NULL);
-		return false;
-	}
-	return true;
+	if (fault)
+		usher_box_refuse(r, ERRCODE_USHER_INVALID_NAME, fault, detail, NULL);
+	else
+		*result = t;
+	return fault == NULL;
 }
 
 /* tokens[i] is what the client of requests[i] brings; without an array nobody has any. */
@@ -356,7 +358,7 @@ tenant_of(text *slug, text **last, int32 *last_id)
 static void
 read_request(UsherBoxRequest *r, const Datum *v, const bool *null, text **last, int32 *last_id)
 {
-	text *slug;
+	text *slug = NULL;
 
 	r->refusal.left = -1;
 	r->user_id = cstring_to_text("");

@@ -87,7 +87,7 @@ typedef struct UsherBox
 {
 	Oid owner; /* of the tables */
 	Oid bookings, items, seats;
-	Oid by_id, by_user, by_deadline; /* indexes of the bookings */
+	Oid by_id, by_user, by_deadline, by_refund; /* indexes of the bookings */
 	Oid items_by_booking;
 } UsherBox;
 
@@ -247,7 +247,8 @@ typedef struct UsherBoxItem
 	int64 zone_id;
 	int64 price_type_id; /* 0: the zone's first */
 	int32 quantity;
-	ArrayType *seats; /* text[]; NULL: none named */
+	ArrayType *seats; /* text[]; NULL: none named, then the best ones: */
+	bool accessible, split; /* only accessible ones; several runs will do */
 	/* found and computed: */
 	UsherZoneConfig config;
 	int64 tax, fee, amount; /* amount: price, tax and fee */
@@ -275,7 +276,6 @@ typedef struct UsherBoxRequest
 	Jsonb *metadata; /* of the event; NULL: empty */
 	bool by_gateway; /* then the operator is asked: tenant's name, and the client's token or NULL */
 	text *tenant, *token;
-	bool choose, accessible, split; /* the best seats */
 	/* the outcome: */
 	UsherBoxRefusal refusal;
 	bool replayed; /* booking_id is that of an earlier call */
@@ -325,6 +325,8 @@ extern UsherUserHas usher_look_user(UsherBoxLook *look, const UsherBoxRequest *r
 
 /* ---- seats.c ---- */
 extern bool usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item);
+/* What was taken for an item of a booking that is not made after all. */
+extern void usher_seats_untake(const UsherBoxRequest *r, const UsherBoxItem *item);
 
 /* ---- end.c ---- */
 /* A booking that holds places, and no longer will. */

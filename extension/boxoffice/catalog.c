@@ -65,6 +65,7 @@ usher_box(void)
 	box.items_by_booking = relation_named(nsp, "booking_items_pkey");
 	box.by_user = relation_named(nsp, "bookings_user");
 	box.by_deadline = relation_named(nsp, "bookings_expiry");
+	box.by_refund = relation_named(nsp, "bookings_refunds");
 	box.owner = owner_of(box.bookings);
 	box_generation = generation;
 	return &box;

@@ -82,6 +82,8 @@ check_item(UsherBoxRequest *r, UsherBoxItem *item)
 						 psprintf("%d seats are named for a quantity of %d",
 								  seat_count(item->seats), item->quantity),
 						 NULL, NULL);
+	else if (item->seats && item->accessible)
+		refuse_argument(r, "accessible seats are chosen where none are named");
 	r->quantity += item->quantity;
 }
 
@@ -116,6 +118,9 @@ fingerprint(const UsherBoxRequest *r)
 		h = hash_bytes_extended((const unsigned char *) numbers, sizeof(numbers), h);
 		if (item->seats)
 			h = hash_bytes_extended((const unsigned char *) item->seats, VARSIZE(item->seats), h);
+		if (item->accessible || item->split)
+			h = hash_bytes_extended((const unsigned char *) (bool[]){item->accessible, item->split},
+									2, h);
 	}
 	return (int64) h;
 }
@@ -389,21 +394,26 @@ take_places(UsherBoxRequest *r)
 }
 
 static bool
+take_seats_of(UsherBoxRequest *r, UsherBoxItem *item)
+{
+	if (item->config.numbered)
+		return usher_seats_take(r, item);
+	if (item->seats || item->accessible)
+		refuse_argument(r, psprintf("zone %lld has no numbered seats", (long long) item->zone_id));
+	return !refused(r);
+}
+
+static bool
 take_seats(UsherBoxRequest *r)
 {
 	for (int i = 0; i < r->nitems; i++)
-	{
-		UsherBoxItem *item = &r->items[i];
-
-		if (item->config.numbered && !usher_seats_take(r, item))
-			return false;
-		if (!item->config.numbered && item->seats)
+		if (!take_seats_of(r, &r->items[i]))
 		{
-			refuse_argument(r,
-							psprintf("zone %lld has no numbered seats", (long long) item->zone_id));
+			while (--i >= 0)
+				if (r->items[i].config.numbered)
+					usher_seats_untake(r, &r->items[i]);
 			return false;
 		}
-	}
 	return true;
 }
 

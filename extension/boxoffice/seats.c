@@ -52,8 +52,8 @@ choose(UsherBoxRequest *r, UsherBoxItem *item)
 								.nargs = 6,
 								.types = {INT4OID, INT8OID, INT4OID, BOOLOID, BOOLOID, UUIDOID}};
 	Datum args[] = {Int32GetDatum(r->tenant_id),   Int64GetDatum(item->zone_id),
-					Int32GetDatum(item->quantity), BoolGetDatum(r->accessible),
-					BoolGetDatum(r->split),        UUIDPGetDatum(&r->booking_id)};
+					Int32GetDatum(item->quantity), BoolGetDatum(item->accessible),
+					BoolGetDatum(item->split),     UUIDPGetDatum(&r->booking_id)};
 	ArrayType *seats = seats_of(&plan, args);
 	bool busy = seats != NULL && ARR_NDIM(seats) == 0;
 
@@ -63,8 +63,9 @@ choose(UsherBoxRequest *r, UsherBoxItem *item)
 		return true;
 	}
 	usher_box_refuse(r, ERRCODE_USHER_SEAT_TAKEN,
-					 psprintf("zone %lld has no %d seats beside each other",
-							  (long long) item->zone_id, item->quantity),
+					 psprintf("zone %lld has no %d %sseats%s", (long long) item->zone_id,
+							  item->quantity, item->accessible ? "accessible " : "",
+							  item->split ? "" : " beside each other"),
 					 NULL,
 					 busy ? "Some are held by transactions that are still open: try again."
 						  : "Ask for fewer, name the seats, or let them be split.");
@@ -109,4 +110,16 @@ usher_seats_take(UsherBoxRequest *r, UsherBoxItem *item)
 					 labels_of(taken), "Choose others.");
 	r->refusal.seats = taken;
 	return false;
+}
+
+void
+usher_seats_untake(const UsherBoxRequest *r, const UsherBoxItem *item)
+{
+	static UsherBoxPlan plan = {.sql = "SELECT boxoffice.untake_seats($1, $2, $3, $4)",
+								.nargs = 4,
+								.types = {INT4OID, INT8OID, TEXTARRAYOID, UUIDOID}};
+	Datum args[] = {Int32GetDatum(r->tenant_id), Int64GetDatum(item->zone_id),
+					PointerGetDatum(item->seats), UUIDPGetDatum(&r->booking_id)};
+
+	(void) seats_of(&plan, args);
 }

@@ -25,20 +25,24 @@ usher_box_writer_open(UsherBoxWriter *w, Oid relid, int natts)
 	w->updates = false;
 }
 
-/* Of the bookings' partial index: the executor would prepare its predicate anew for each call. */
+/* Of the bookings' partial indexes: the executor would prepare their predicates anew for each call. */
 static bool
 predicate(Oid index, TupleTableSlot *slot, bool *holds)
 {
 	const UsherBox *box = usher_box();
 	bool isnull;
 
-	Datum status;
+	if (index == box->by_deadline)
+	{
+		Datum status = slot_getattr(slot, BOOKING_STATUS, &isnull);
 
-	if (index != box->by_deadline)
+		*holds = usher_box_status_is(status, "reserved") ||
+				 usher_box_status_is(status, "payment_pending");
+		return true;
+	}
+	if (index != box->by_refund)
 		return false;
-	status = slot_getattr(slot, BOOKING_STATUS, &isnull);
-	*holds = usher_box_status_is(status, "reserved") ||
-			 usher_box_status_is(status, "payment_pending");
+	*holds = DatumGetInt64(slot_getattr(slot, BOOKING_REFUND_DUE, &isnull)) > 0;
 	return true;
 }
 

@@ -38,23 +38,41 @@ usher_append_check_state(void)
 }
 
 /* Names of streams, types, topics, keys, patterns: 1 to 255 bytes without control characters. */
+char *
+usher_name_fault(const text *name, const char *what, char **detail)
+{
+	const unsigned char *s;
+	int len;
+
+	*detail = NULL;
+	if (name == NULL)
+		return psprintf("%s is null", what);
+	s = (const unsigned char *) VARDATA_ANY(name);
+	len = VARSIZE_ANY_EXHDR(name);
+	if (len == 0)
+		return psprintf("%s is empty", what);
+	if (len > USHER_NAME_MAX)
+	{
+		*detail = psprintf("It has %d bytes.", len);
+		return psprintf("%s is longer than %d bytes", what, USHER_NAME_MAX);
+	}
+	for (int i = 0; i < len; i++)
+		if (s[i] < 0x20 || s[i] == 0x7f)
+		{
+			*detail = psprintf("Byte 0x%02x at offset %d.", s[i], i);
+			return psprintf("%s contains a control character", what);
+		}
+	return NULL;
+}
+
 void
 usher_check_name(const text *name, const char *what)
 {
-	const unsigned char *s = (const unsigned char *) VARDATA_ANY(name);
-	int len = VARSIZE_ANY_EXHDR(name);
+	char *detail, *fault = usher_name_fault(name, what, &detail);
 
-	if (len == 0)
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s is empty", what)));
-	if (len > USHER_NAME_MAX)
-		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
-						errmsg("%s is longer than %d bytes", what, USHER_NAME_MAX),
-						errdetail("It has %d bytes.", len)));
-	for (int i = 0; i < len; i++)
-		if (s[i] < 0x20 || s[i] == 0x7f)
-			ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME),
-							errmsg("%s contains a control character", what),
-							errdetail("Byte 0x%02x at offset %d.", s[i], i)));
+	if (fault)
+		ereport(ERROR, (errcode(ERRCODE_USHER_INVALID_NAME), errmsg("%s", fault),
+						detail ? errdetail("%s", detail) : 0));
 }
 
 /* Types that begin with `usher.` are ours. */

@@ -316,6 +316,8 @@ extern bool usher_event_is_repeat(const UsherEvent *event, const text *stream, i
 
 /* ---- append.c ---- */
 extern void usher_append_check_state(void);
+/* What is wrong with a name, in words, and more of it or NULL; NULL: nothing is. */
+extern char *usher_name_fault(const text *name, const char *what, char **detail);
 extern void usher_check_name(const text *name, const char *what);
 extern text *usher_check_type(text *type);
 extern void usher_check_object(Jsonb *value, const char *what);

@@ -107,22 +107,40 @@ take_seats(Request *request, JsonValue value, ReserveItem *item)
 	return true;
 }
 
-/* members: zone, quantity, price_type, seats. */
+static bool
+take_option(Request *request, const char *name, JsonValue value, bool *option)
+{
+	char text[40];
+
+	*option = value.kind == JSON_TRUE;
+	if (value.kind <= JSON_NULL || value.kind == JSON_TRUE || value.kind == JSON_FALSE)
+		return true;
+	snprintf(text, sizeof(text), "%s is true or false", name);
+	return body_refused(request, -1, text);
+}
+
+/* Members of an item, in this order, and of a body with one item first. */
+#define ITEM_MEMBERS 6
+#define ITEM_NAMES   "zone", "quantity", "price_type", "seats", "accessible", "split"
+#define ITEM_TEXT    "zone, quantity, price_type, seats, accessible and split"
+
 static bool
 take_item(Request *request, const JsonValue *members, ReserveItem *item)
 {
 	return take_number(request, "zone", members[0], true, INT64_MAX, &item->zone) &&
 		   take_number(request, "quantity", members[1], true, INT32_MAX, &item->quantity) &&
 		   take_number(request, "price_type", members[2], false, INT64_MAX, &item->price_type) &&
-		   take_seats(request, members[3], item);
+		   take_seats(request, members[3], item) &&
+		   take_option(request, "accessible", members[4], &item->accessible) &&
+		   take_option(request, "split", members[5], &item->split);
 }
 
 static bool
 take_items(Request *request, JsonValue array, Reservation *reservation)
 {
-	static const char *const names[] = {"zone", "quantity", "price_type", "seats"};
+	static const char *const names[ITEM_MEMBERS] = {ITEM_NAMES};
 	JsonWalk walk = json_walk(array);
-	JsonValue value, members[4], stranger;
+	JsonValue value, members[ITEM_MEMBERS], stranger;
 	int64_t count = array.kind == JSON_ARRAY ? json_count(array) : 0;
 	ReserveItem *items;
 
@@ -133,9 +151,8 @@ take_items(Request *request, JsonValue array, Reservation *reservation)
 	while (json_next(&walk, NULL, &value))
 	{
 		if (value.kind != JSON_OBJECT ||
-			json_members(value, names, 4, members, &stranger) != JSON_MEMBERS_OK)
-			return body_refused(request, -1,
-								"an item has zone, quantity, price_type and seats, each once");
+			json_members(value, names, ITEM_MEMBERS, members, &stranger) != JSON_MEMBERS_OK)
+			return body_refused(request, -1, "an item has " ITEM_TEXT ", each once");
 		if (!take_item(request, members, &items[reservation->nitems++]))
 			return false;
 	}
@@ -159,30 +176,37 @@ take_user(Request *request, JsonValue value, Reservation *reservation)
 static bool
 take_body(Request *request, Reservation *reservation)
 {
-	static const char *const names[] = {"zone",  "quantity", "price_type", "seats",
-										"items", "show",     "ttl",        "on_behalf_of"};
-	JsonValue body, m[8], stranger;
+	enum
+	{
+		ITEMS = ITEM_MEMBERS,
+		SHOW,
+		TTL,
+		ON_BEHALF_OF,
+		MEMBERS
+	};
+	static const char *const names[MEMBERS] = {ITEM_NAMES, "items", "show", "ttl", "on_behalf_of"};
+	JsonValue body, m[MEMBERS], stranger;
 	ReserveItem *item;
 
 	if (!body_json(request, &body))
 		return false;
-	if (body.kind != JSON_OBJECT || json_members(body, names, 8, m, &stranger) != JSON_MEMBERS_OK)
+	if (body.kind != JSON_OBJECT ||
+		json_members(body, names, MEMBERS, m, &stranger) != JSON_MEMBERS_OK)
 		return body_refused(request, -1,
-							"the body has show, zone, quantity, price_type and seats, or show and "
-							"items; and ttl and on_behalf_of; each once");
-	if (!take_number(request, "show", m[5], true, INT64_MAX, &reservation->show) ||
-		!take_number(request, "ttl", m[6], false, TTL_SECONDS_MAX, &reservation->ttl_seconds) ||
-		!take_user(request, m[7], reservation))
+							"the body has show, " ITEM_TEXT ", or show and items; and ttl and "
+							"on_behalf_of; each once");
+	if (!take_number(request, "show", m[SHOW], true, INT64_MAX, &reservation->show) ||
+		!take_number(request, "ttl", m[TTL], false, TTL_SECONDS_MAX, &reservation->ttl_seconds) ||
+		!take_user(request, m[ON_BEHALF_OF], reservation))
 		return false;
-	if (m[6].kind == JSON_NUMBER && reservation->ttl_seconds < 1)
+	if (m[TTL].kind == JSON_NUMBER && reservation->ttl_seconds < 1)
 		return body_refused(request, -1, "ttl is at least a second");
-	if (m[4].kind > JSON_NULL)
+	if (m[ITEMS].kind > JSON_NULL)
 	{
-		for (int i = 0; i < 4; i++)
+		for (int i = 0; i < ITEM_MEMBERS; i++)
 			if (m[i].kind > JSON_NULL)
-				return body_refused(request, -1,
-									"zone, quantity, price_type and seats stand in items");
-		return take_items(request, m[4], reservation);
+				return body_refused(request, -1, ITEM_TEXT " stand in items");
+		return take_items(request, m[ITEMS], reservation);
 	}
 	reservation->items = item = arena_zalloc(&request->arena, sizeof(ReserveItem));
 	reservation->nitems = 1;

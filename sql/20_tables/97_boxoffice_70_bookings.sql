@@ -1,4 +1,4 @@
--- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it, and the predicate of their index.)
+-- (In the order that leaves no gaps between columns; bookings are inserted by C, which knows it, and the predicates of their indexes.)
 CREATE TABLE boxoffice.bookings (
     tenant_id       integer NOT NULL,
     quantity        integer NOT NULL,
@@ -26,5 +26,6 @@ CREATE TABLE boxoffice.bookings (
 CREATE UNIQUE INDEX bookings_user ON boxoffice.bookings (tenant_id, user_id, idempotency_key);
 CREATE INDEX bookings_show ON boxoffice.bookings (tenant_id, show_id);
 CREATE INDEX bookings_expiry ON boxoffice.bookings (expires_at) WHERE status IN ('reserved', 'payment_pending');
+CREATE INDEX bookings_refunds ON boxoffice.bookings (tenant_id, booking_id) WHERE refund_due > 0;
 COMMENT ON TABLE boxoffice.bookings IS
 'Places that a user holds or has bought. Its history is the stream booking-<id>. Amounts in minor units of the currency; total is the sum of its items that are not cancelled. Written by functions of boxoffice only.';

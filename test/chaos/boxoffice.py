@@ -130,7 +130,7 @@ class Client(threading.Thread):
         cursor.execute("RELEASE r")
 
     def reserve_many(self, cursor, changes, zones):
-        requests = ["('default', '%s', %d, ARRAY[(%d, NULL, %d, NULL)]::boxoffice.reserve_item[], NULL, NULL, NULL)"
+        requests = ["('default', '%s', %d, ARRAY[(%d, NULL, %d, NULL, NULL, NULL)]::boxoffice.reserve_item[], NULL, NULL, NULL)"
                     % (self.user(), self.sale.show, self.random.choice(zones), self.random.randint(1, 4)) for _ in range(6)]
         cursor.execute("SELECT sqlstate, booking_id FROM boxoffice.reserve_many(ARRAY[%s]::boxoffice.reserve_request[])" % ", ".join(requests))
         for sqlstate, booking in cursor.fetchall():

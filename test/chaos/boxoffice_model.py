@@ -124,7 +124,7 @@ class Session(threading.Thread):
         zone, user, n = self.place()
         n = max(n, 2)
         rows, error, begin, end = self.ask(
-            "SELECT booking_id FROM boxoffice.reserve_items(%s, %s, ARRAY[(%s, NULL, 1, NULL), (%s, NULL, %s, NULL)]::boxoffice.reserve_item[])",
+            "SELECT booking_id FROM boxoffice.reserve_items(%s, %s, ARRAY[(%s, NULL, 1, NULL, NULL, NULL), (%s, NULL, %s, NULL, NULL, NULL)]::boxoffice.reserve_item[])",
             (self.sale.show, user, zone, zone, n))
         self.told(zone, user, [1, n], self.parts(error), begin, end)
         if error is None:
@@ -134,7 +134,7 @@ class Session(threading.Thread):
         wanted = [self.place() for _ in range(self.random.randint(2, 6))]
         rows, error, begin, end = self.ask(
             "SELECT sqlstate, remaining, booking_id FROM boxoffice.reserve_many(ARRAY[%s]::boxoffice.reserve_request[]) ORDER BY element" % ", ".join(
-                "('default', '%s', %d, ARRAY[(%d, NULL, %d, NULL)]::boxoffice.reserve_item[], NULL, '1 s', NULL)" % (user, self.sale.show, zone, n)
+                "('default', '%s', %d, ARRAY[(%d, NULL, %d, NULL, NULL, NULL)]::boxoffice.reserve_item[], NULL, '1 s', NULL)" % (user, self.sale.show, zone, n)
                 for zone, user, n in wanted), None)
         ensure(error is None, str(error))
         for (zone, user, n), (code, left, booking) in zip(wanted, rows):
@@ -509,7 +509,7 @@ def run_reversed(cluster, options):
         try:
             for n in range(50 if options.short else 400):
                 places = [(user, zone) for user in range(60) for zone in sale.zones[:3]]
-                requests = ["('default', 'pair-%d', %d, ARRAY[(%d, NULL, 1, NULL)]::boxoffice.reserve_item[], '%d-%d-%d', NULL, NULL)" % (
+                requests = ["('default', 'pair-%d', %d, ARRAY[(%d, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[], '%d-%d-%d', NULL, NULL)" % (
                     user, sale.show, zone, n, user, zone) for user, zone in (places if number else reversed(places))]
                 cursor.execute("SELECT coalesce(sqlstate, 'granted') FROM boxoffice.reserve_many(ARRAY[%s]::boxoffice.reserve_request[])" % ", ".join(requests))
                 done.update(row[0] for row in cursor.fetchall())

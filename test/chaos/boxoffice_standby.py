@@ -19,8 +19,8 @@ DUE_SECONDS = 4
 WORKER = "pg_usher box office"
 REFUSED = (
     "SELECT boxoffice.reserve({show}, {zone}, 'x', 1)",
-    "SELECT boxoffice.reserve_items({show}, 'x', ARRAY[({zone}, NULL, 1, NULL)]::boxoffice.reserve_item[])",
-    "SELECT * FROM boxoffice.reserve_many(ARRAY[('default', 'x', {show}, ARRAY[({zone}, NULL, 1, NULL)]::boxoffice.reserve_item[],"
+    "SELECT boxoffice.reserve_items({show}, 'x', ARRAY[({zone}, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[])",
+    "SELECT * FROM boxoffice.reserve_many(ARRAY[('default', 'x', {show}, ARRAY[({zone}, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[],"
     " NULL, NULL, NULL)]::boxoffice.reserve_request[])",
     "SELECT boxoffice.best_available({show}, {seats}, 'x', 2)",
     "SELECT boxoffice.begin_payment('{booking}', 'p')",

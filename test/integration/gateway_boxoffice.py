@@ -112,6 +112,39 @@ class BoxOffice(Office):
         self.problem(self.reserve(self.bob, show, zone, 2, seats=["A3"]), 400, "quantity")
         self.problem(self.reserve(self.bob, seats=["A3"]), 400, "invalid-argument")
 
+    def best(self):
+        """The best seats, accessible ones alone, and apart when there is no run: as boxoffice.best_available."""
+        rows = [{"row": "A", "rank": 1, "first": 1, "last": 5}, {"row": "B", "rank": 2, "first": 1, "last": 6, "accessible": [2, 3, 6]}]
+        show, zone = self.sale(numbered=rows)
+
+        def seats(booking, item=0):
+            return booking["items"][item]["seats"]
+        ensure(seats(self.held(self.alice, show, zone, 2, accessible=True)) == ["B2", "B3"], "not the accessible ones")
+        problem = self.problem(self.reserve(self.alice, show, zone, 2, accessible=True), 409, "seat-taken")
+        ensure(problem["retryable"] is False and problem["code"] == "US033", "%s" % problem)
+        booking = self.held(self.alice, show, zone, 1, accessible=True, split=True, key="best")
+        ensure(seats(booking) == ["B6"], "%s" % booking)
+        ensure(self.held(self.alice, show, zone, 1, accessible=True, split=True, key="best") == booking, "a repeat")
+        self.problem(self.reserve(self.alice, show, zone, 1, accessible=True, key="best"), 422, "idempotency-conflict")
+        self.held(self.alice, show, zone, 1, seats=["A3"], split=True)       # A1 A2, A4 A5, B1, B4 B5 are left
+        self.problem(self.reserve(self.alice, show, zone, 3), 409, "seat-taken")
+        self.problem(self.reserve(self.alice, show, zone, 3, split=False, accessible=None), 409, "seat-taken")
+        before = self.free(show)
+        items = [{"zone": zone, "quantity": 3, "split": True}, {"zone": zone, "quantity": 1, "accessible": True}]
+        self.problem(self.alice.post(RESERVE, {"show": show, "items": items}), 409, "seat-taken")
+        ensure(self.free(show) == before, "a part of it was taken: %s" % self.free(show))
+        items[1] = {"zone": zone, "quantity": 2}
+        both = self.fine(self.alice.post(RESERVE, {"show": show, "items": items}), 201)
+        ensure(seats(both) == ["A1", "A2", "A4"] and seats(both, 1) == ["B4", "B5"], "%s" % both)
+        self.problem(self.reserve(self.alice, show, zone, 1, seats=["A5"], accessible=True), 400, "invalid-argument")
+        self.problem(self.reserve(self.alice, accessible=True), 400, "invalid-argument")
+        self.held(self.alice, split=True)
+        one = {"show": show, "zone": zone, "quantity": 1}
+        for body in (dict(one, accessible=1), dict(one, split="true"), dict(one, split=[]), {"show": show, "items": [dict(one, split=True)]},
+                     {"show": show, "split": True, "items": [{"zone": zone, "quantity": 1}]},
+                     {"show": show, "items": [{"zone": zone, "quantity": 1, "accessible": "yes"}]}):
+            self.problem(self.alice.post(RESERVE, body), 422, "invalid-body")
+
     def several(self):
         show, zone = self.sale(capacity=10)
         more = self.make("shows/%d/zones" % show, {"name": "balcony", "capacity": 1, "prices": [{"name": "one", "unit_price": 100}]})["zone"]
@@ -488,7 +521,7 @@ def main():
     lib.foreign("debian", "clients", CHROMIUM)
     box = BoxOffice()
     lib.main([(name, getattr(box, name)) for name in (
-        "reserving", "keys", "at_once", "refusals", "seats", "several", "rubbish", "roles", "whose", "tenants", "states", "expiry", "abuse",
+        "reserving", "keys", "at_once", "refusals", "seats", "best", "several", "rubbish", "roles", "whose", "tenants", "states", "expiry", "abuse",
         "pages", "live_websocket", "live_sse", "two_gateways", "page", "admission", "crash", "end")], 150)
 
 

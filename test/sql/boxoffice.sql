@@ -28,7 +28,7 @@ SELECT set_config('box.show', :'show', false), set_config('box.zone', :'zone', f
 CREATE FUNCTION pg_temp.reserve(user_id text, n integer, key text DEFAULT NULL) RETURNS text LANGUAGE sql AS
 $$SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, %L, %L, idempotency_key => %L)', current_setting('box.show'), current_setting('box.zone'), user_id, n, key))$$;
 
-CREATE FUNCTION pg_temp.items(zone bigint, n integer) RETURNS boxoffice.reserve_item[] LANGUAGE sql AS 'SELECT ARRAY[($1, NULL, $2, NULL)]::boxoffice.reserve_item[]';
+CREATE FUNCTION pg_temp.items(zone bigint, n integer) RETURNS boxoffice.reserve_item[] LANGUAGE sql AS 'SELECT ARRAY[($1, NULL, $2, NULL, NULL, NULL)]::boxoffice.reserve_item[]';
 
 -- not before it is published
 SELECT pg_temp.reserve('ann', 1);
@@ -92,9 +92,9 @@ SELECT pg_temp.free(:show);
 -- several items, all or nothing; and some of them cancelled
 SELECT boxoffice.create_zone(:show, 'balcony', 2) AS balcony \gset
 SELECT boxoffice.create_price_type(:balcony, 'adult', 5000) \g /dev/null
-SELECT pg_temp.why(format('SELECT boxoffice.reserve_items(%s, ''dan'', ARRAY[(%s, NULL, 2, NULL), (%s, NULL, 3, NULL)]::boxoffice.reserve_item[])', :show, :zone, :balcony));
+SELECT pg_temp.why(format('SELECT boxoffice.reserve_items(%s, ''dan'', ARRAY[(%s, NULL, 2, NULL, NULL, NULL), (%s, NULL, 3, NULL, NULL, NULL)]::boxoffice.reserve_item[])', :show, :zone, :balcony));
 SELECT pg_temp.free(:show);
-SELECT (r).booking_id AS dan, (r).total, (r).quantity FROM boxoffice.reserve_items(:show, 'dan', ARRAY[(:zone, :reduced, 2, NULL), (:balcony, NULL, 1, NULL)]::boxoffice.reserve_item[]) r \gset
+SELECT (r).booking_id AS dan, (r).total, (r).quantity FROM boxoffice.reserve_items(:show, 'dan', ARRAY[(:zone, :reduced, 2, NULL, NULL, NULL), (:balcony, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[]) r \gset
 SELECT :total, :quantity, pg_temp.free(:show);
 SELECT (c).status, (c).total, (c).quantity, jsonb_path_query_array((c).items, '$[*].cancelled') FROM boxoffice.cancel(:'dan', items => ARRAY[1]) c;
 SELECT pg_temp.free(:show);
@@ -170,7 +170,7 @@ SELECT version, type, data ->> 'status', data ->> 'total' FROM usher.read_stream
 -- names and prices, while it is sold
 SELECT boxoffice.update_zone(:balcony, 'gallery');
 SELECT boxoffice.update_price_type(:reduced, unit_price => 900);
-SELECT (r).total FROM boxoffice.reserve_items(:show, 'ida', ARRAY[(:zone, :reduced, 1, NULL)]::boxoffice.reserve_item[]) r;
+SELECT (r).total FROM boxoffice.reserve_items(:show, 'ida', ARRAY[(:zone, :reduced, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[]) r;
 SELECT boxoffice.update_price_type(:reduced, active => false);
 SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, ''ida'', 1, price_type => %s)', :show, :zone, :reduced));
 SELECT pg_temp.why('SELECT boxoffice.update_price_type(0)'), pg_temp.why('SELECT boxoffice.update_zone(0, ''x'')');

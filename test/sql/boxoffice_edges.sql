@@ -76,15 +76,15 @@ SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, 1, ''ann'', %s, ttl => %
 FROM (VALUES ('1', '0', '1 min'), ('1', 'NULL', '1 min'), ('1', '2147483647', '1 min'), ('1', '1', '200000 years'), ('1', '1', '-1 s'), ('1', '1', '0.9 s'), ('NULL', '1', '1 min')) v (show, n, ttl);
 SELECT pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', NULL)'), pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', ''{}'')'),
     pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', ARRAY[NULL]::boxoffice.reserve_item[])'),
-    pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', array_fill(ROW(1, NULL, 1, NULL)::boxoffice.reserve_item, ARRAY[100000]))'),
+    pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', array_fill(ROW(1, NULL, 1, NULL, NULL, NULL)::boxoffice.reserve_item, ARRAY[100000]))'),
     pg_temp.why('SELECT boxoffice.reserve_many(array_fill(NULL::boxoffice.reserve_request, ARRAY[501]))'), pg_temp.why('SELECT boxoffice.reserve_many(NULL)');
 SELECT sqlstate, count(*) FROM boxoffice.reserve_many(array_fill(NULL::boxoffice.reserve_request, ARRAY[500])) GROUP BY 1;
 -- money: half goes to the even one, once an item; the most there can be; more is refused
 SELECT boxoffice.create_price_type(1, 'halves', 50, 100, 300, 1) AS halves \gset
 SELECT (r).tax, (r).fee, (r).total FROM generate_series(1, 4) n CROSS JOIN LATERAL boxoffice.reserve(1, 1, 'ann', n, price_type => :halves) r;
-SELECT (r).tax, (r).fee, (r).total FROM boxoffice.reserve_items(1, 'ann', ARRAY[ROW(1, :halves, 1, NULL), ROW(1, :halves, 3, NULL)]::boxoffice.reserve_item[]) r;
+SELECT (r).tax, (r).fee, (r).total FROM boxoffice.reserve_items(1, 'ann', ARRAY[ROW(1, :halves, 1, NULL, NULL, NULL), ROW(1, :halves, 3, NULL, NULL, NULL)]::boxoffice.reserve_item[]) r;
 SELECT boxoffice.create_price_type(1, 'most', 1000000000000, 100000, 100000, 2) AS most \gset
-SELECT (r).total FROM boxoffice.reserve_items(1, 'ann', array_fill(ROW(1, :most, 1000, NULL)::boxoffice.reserve_item, ARRAY[20])) r;
+SELECT (r).total FROM boxoffice.reserve_items(1, 'ann', array_fill(ROW(1, :most, 1000, NULL, NULL, NULL)::boxoffice.reserve_item, ARRAY[20])) r;
 SELECT pg_temp.why('SELECT boxoffice.create_price_type(1, ''more'', 1000000000001)'), pg_temp.why('SELECT boxoffice.create_price_type(1, ''more'', 1, 100001)'), pg_temp.why('SELECT boxoffice.create_price_type(1, ''less'', -1)');
 
 -- times that have no instant, hours that there are twice or not at all
@@ -120,7 +120,7 @@ CREATE TEMP TABLE one AS SELECT :'one'::uuid AS booking, :seats AS seats, :categ
 GRANT SELECT ON one TO regress_edges;
 SET usher.tenant = 'other';
 SET ROLE regress_edges;
-SELECT f, pg_temp.why(format('SELECT boxoffice.' || f, booking)) FROM one, unnest(ARRAY['reserve(1, 1, ''ann'', 1)', 'reserve_items(1, ''ann'', ARRAY[ROW(1, NULL, 1, NULL)]::boxoffice.reserve_item[])',
+SELECT f, pg_temp.why(format('SELECT boxoffice.' || f, booking)) FROM one, unnest(ARRAY['reserve(1, 1, ''ann'', 1)', 'reserve_items(1, ''ann'', ARRAY[ROW(1, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[])',
     'best_available(1, ' || seats || ', ''ann'', 1)', 'availability(1)', 'booking(%L)', 'confirm(%L, ''p'')', 'cancel(%L)', 'extend(%L, ''1 s'')', 'begin_payment(%L, ''p'')', 'begin_refund(%L)',
     'finish_refund(%L, true)', 'set_capacity(1, 1)', 'update_zone(1, ''x'')', 'add_seats(' || seats || ', ''Z'', 9, 1, 2)', 'create_price_type(1, ''x'', 1)', 'update_price_type(1, unit_price => 0)',
     'create_show(1, ''UTC'', ''2035-01-01'')', 'move_show(1, ''2035-01-01'')', 'cancel_show(1)', 'create_zone(1, ''x'', 1)', 'publish_event(1)', 'update_event(1, ''x'')', 'end_event(1)', 'cancel_event(1)',

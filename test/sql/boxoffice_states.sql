@@ -123,7 +123,7 @@ SELECT capacity, free FROM boxoffice.availability(:show) WHERE zone_id = :balcon
 SELECT pg_temp.why(format('SELECT boxoffice.add_seats(%s, ''A'', 1, 10, 11)', :balcony)), pg_temp.why(format('SELECT boxoffice.add_seats(%s, ''A'', 1, 1, 2)', :zone)),
     pg_temp.why(format('SELECT boxoffice.set_capacity(%s, 5)', :balcony));
 SELECT (r).items -> 0 -> 'seats' FROM boxoffice.reserve(:show, :balcony, 'gus', 2, ARRAY['B5', 'B6']) r;
-SELECT sqlstate, seats FROM boxoffice.reserve_many(ARRAY[('default', 'hal', :show, ARRAY[(:balcony, NULL, 3, ARRAY['B4', 'B5', 'X9'])]::boxoffice.reserve_item[], NULL, NULL, NULL)]::boxoffice.reserve_request[]);
+SELECT sqlstate, seats FROM boxoffice.reserve_many(ARRAY[('default', 'hal', :show, ARRAY[(:balcony, NULL, 3, ARRAY['B4', 'B5', 'X9'], NULL, NULL)]::boxoffice.reserve_item[], NULL, NULL, NULL)]::boxoffice.reserve_request[]);
 SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, ''hal'', 2, ARRAY[''B4''])', :show, :balcony)), pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, ''hal'', 2, ARRAY[''B4'', ''B4''])', :show, :balcony));
 SELECT (r).items -> 0 -> 'seats' FROM boxoffice.best_available(:show, :balcony, 'hal', 4) r;
 SELECT (r).items -> 0 -> 'seats' FROM boxoffice.best_available(:show, :balcony, 'hal', 2) r;

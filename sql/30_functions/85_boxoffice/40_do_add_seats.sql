@@ -6,8 +6,8 @@ AS $$
 DECLARE
     n bigint;
 BEGIN
-    IF first IS NULL OR last IS NULL OR row_name IS NULL OR row_rank IS NULL OR first > last OR last::bigint - first >= 10000 THEN
-        RAISE EXCEPTION 'a row has a name, a rank and 1 to 10000 seats' USING ERRCODE = 'US018';
+    IF first IS NULL OR last IS NULL OR row_name IS NULL OR row_rank IS NULL OR first > last OR last::bigint - first >= 10000 OR row_name ~ '[\x01-\x1f\x7f]' THEN
+        RAISE EXCEPTION 'a row has a name without control characters, a rank and 1 to 10000 seats' USING ERRCODE = 'US018';
     END IF;
     PERFORM boxoffice.zone_pin(tenant, zone);
     IF NOT (boxoffice.locked_zone(tenant, zone)).numbered THEN

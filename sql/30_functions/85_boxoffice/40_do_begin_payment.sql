@@ -6,8 +6,8 @@ AS $$
 DECLARE
     b boxoffice.bookings;
 BEGIN
-    IF provider_ref IS NULL OR octet_length(provider_ref) NOT BETWEEN 1 AND 255 THEN
-        RAISE EXCEPTION 'a payment has a reference of 1 to 255 bytes' USING ERRCODE = 'US018';
+    IF provider_ref IS NULL OR octet_length(provider_ref) NOT BETWEEN 1 AND 255 OR provider_ref ~ '[\x01-\x1f\x7f]' THEN
+        RAISE EXCEPTION 'a payment has a reference of 1 to 255 bytes without control characters' USING ERRCODE = 'US018';
     END IF;
     b := boxoffice.locked_booking(tenant, booking, user_id);
     IF b.status = 'payment_pending' AND b.provider_ref = do_begin_payment.provider_ref THEN

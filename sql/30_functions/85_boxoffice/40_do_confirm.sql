@@ -8,8 +8,8 @@ DECLARE
     e         boxoffice.events;
     published boolean;
 BEGIN
-    IF payment_ref IS NULL OR octet_length(payment_ref) NOT BETWEEN 1 AND 255 THEN
-        RAISE EXCEPTION 'a payment has a reference of 1 to 255 bytes' USING ERRCODE = 'US018';
+    IF payment_ref IS NULL OR octet_length(payment_ref) NOT BETWEEN 1 AND 255 OR payment_ref ~ '[\x01-\x1f\x7f]' THEN
+        RAISE EXCEPTION 'a payment has a reference of 1 to 255 bytes without control characters' USING ERRCODE = 'US018';
     END IF;
     SELECT t.* INTO b FROM boxoffice.bookings t WHERE t.tenant_id = tenant AND t.booking_id = booking;
     IF FOUND THEN

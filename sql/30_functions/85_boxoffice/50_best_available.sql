@@ -3,4 +3,4 @@ RETURNS boxoffice.booking
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'usher_boxoffice_best_available';
 COMMENT ON FUNCTION boxoffice.best_available IS
-'Hold the best run of adjacent seats of a numbered zone: by the rank of the row, then nearest to its centre, leaving no single empty seat if that can be avoided. accessible: only accessible seats; split: several runs when there is no single one. Errors as boxoffice.reserve; US033 seat_taken when there is no such run.';
+'Hold the best run of adjacent seats of a numbered zone: by the rank of the row, then nearest to its centre, leaving no single empty seat if that can be avoided. accessible: only accessible seats; split: several runs when there is no single one. Errors as boxoffice.reserve; US033 seat_taken when there is no such run; US018 invalid_argument for accessible ones of a zone that is not numbered.';
