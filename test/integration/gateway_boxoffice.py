@@ -172,6 +172,11 @@ class BoxOffice(Office):
         self.problem(self.alice.request("POST", RESERVE, twice, {"Content-Type": "application/json"}), 422, "invalid-body")
         for text in ("'; DROP TABLE boxoffice.bookings; --", "\\", "a" * 200):
             self.problem(self.reserve(self.alice, seats=[text]), 400, "invalid-argument")
+        for who in ("a\x01", "\t", "x\x7f"):
+            self.problem(self.reserve(self.clerk, on_behalf_of=who), 400, "invalid-name")
+        self.problem(self.reserve(self.alice, key="a\tb"), 400, "invalid-name")
+        for name, action in (("payment_ref", "confirm"), ("provider_ref", "begin-payment")):
+            self.problem(self.change(self.clerk, {"booking": str(uuid.uuid4())}, action, {name: "a\x02"}, 400), 400, "invalid-argument")
         ensure(self.free() == before, "rubbish took places")
 
     def roles(self):

@@ -79,6 +79,34 @@ SELECT pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', NULL)'), pg_temp.
     pg_temp.why('SELECT boxoffice.reserve_items(1, ''ann'', array_fill(ROW(1, NULL, 1, NULL, NULL, NULL)::boxoffice.reserve_item, ARRAY[100000]))'),
     pg_temp.why('SELECT boxoffice.reserve_many(array_fill(NULL::boxoffice.reserve_request, ARRAY[501]))'), pg_temp.why('SELECT boxoffice.reserve_many(NULL)');
 SELECT sqlstate, count(*) FROM boxoffice.reserve_many(array_fill(NULL::boxoffice.reserve_request, ARRAY[500])) GROUP BY 1;
+-- of names one rule, by whichever way they come: no control characters, 1 to 255 bytes
+CREATE TEMP TABLE names AS SELECT * FROM (VALUES (1, E'a\x01'), (2, E'\t'), (3, E'x\x7f'), (4, ''), (5, repeat('x', 256)), (6, NULL), (7, repeat('x', 255)), (8, 'a b/ü')) v (n, name);
+CREATE FUNCTION pg_temp.many(who text, key text) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(sqlstate, 'done') || coalesce(' ' || message, '') || coalesce(' ' || detail, '')
+    FROM boxoffice.reserve_many(ARRAY[('default', who, 1, ARRAY[(1, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[], key, NULL, NULL)]::boxoffice.reserve_request[])
+$$;
+SELECT n, pg_temp.why(format('SELECT boxoffice.reserve(1, 1, %L, 1)', name)), pg_temp.many(name, NULL) FROM names ORDER BY n;
+SELECT n, pg_temp.why(format('SELECT boxoffice.reserve(1, 1, ''key'', 1, idempotency_key => %L)', name)), pg_temp.many('many', name) FROM names ORDER BY n;
+SELECT booking_id AS named FROM boxoffice.reserve(1, 1, 'named', 1) \gset
+SELECT n, pg_temp.why(format('SELECT boxoffice.begin_payment(%L, %L)', :'named', name)), pg_temp.why(format('SELECT boxoffice.add_seats(%s, %L, 50 + %s, 1, 1)', :seats, name, n)) FROM names WHERE n <> 7 ORDER BY n;
+SELECT n, pg_temp.why(format('SELECT boxoffice.confirm(%L, %L)', :'named', name)) FROM names ORDER BY n;
+-- seats that are chosen: accessible ones, and apart if there is no run; accessible ones are of a zone that has them, and are not named
+SELECT boxoffice.create_zone(1, 'chosen', 0, true) AS chosen \gset
+SELECT boxoffice.add_seats(:chosen, 'A', 1, 1, 6, '{2,3,5}');
+SELECT boxoffice.create_price_type(:chosen, 'adult', 1) \g /dev/null
+CREATE FUNCTION pg_temp.choose(items boxoffice.reserve_item[]) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(r.sqlstate || ' ' || r.message, (SELECT string_agg(i ->> 'seats', ' ') FROM jsonb_array_elements(r.booking::jsonb -> 'items') i))
+    FROM boxoffice.reserve_many(ARRAY[('default', 'ann', 1, items, NULL, NULL, NULL)]::boxoffice.reserve_request[]) r
+$$;
+SELECT regexp_replace(pg_temp.choose(ARRAY[(:chosen, NULL, n, seats, accessible, split)]::boxoffice.reserve_item[]), 'zone \d+', 'zone')
+FROM (VALUES (1, 3, NULL::text[], true, NULL), (2, 3, NULL, true, true), (3, 2, NULL, true, true), (4, 1, '{A1}', true, NULL), (5, 1, '{A1}', false, true), (6, 2, NULL, NULL, false), (7, 2, NULL, NULL, true)) v (o, n, seats, accessible, split) ORDER BY o;
+SELECT pg_temp.choose(ARRAY[(1, NULL, 1, NULL, true, NULL)]::boxoffice.reserve_item[]), pg_temp.why('SELECT boxoffice.best_available(1, 1, ''ann'', 1, accessible => true)'), pg_temp.choose(ARRAY[(1, NULL, 1, NULL, NULL, true)]::boxoffice.reserve_item[]) IS NULL;
+-- of several items one is refused, in a call whose others are not: the seats of the others are free
+SELECT boxoffice.add_seats(:chosen, 'B', 2, 1, 4);
+SELECT a.sqlstate, a.seats FROM boxoffice.reserve_many(ARRAY[
+    ('default', 'ann', 1, ARRAY[(:chosen, NULL, 1, '{B1}', NULL, NULL), (:chosen, NULL, 2, NULL, NULL, NULL), (:chosen, NULL, 1, '{A2}', NULL, NULL)]::boxoffice.reserve_item[], NULL, NULL, NULL),
+    ('default', 'bob', 1, ARRAY[(:chosen, NULL, 3, '{B1,B2,B3}', NULL, NULL)]::boxoffice.reserve_item[], NULL, NULL, NULL)]::boxoffice.reserve_request[]) a ORDER BY a.element;
+SELECT label, booking_id IS NULL FROM boxoffice.seats WHERE zone_id = :chosen AND label ~ 'B' ORDER BY label;
 -- money: half goes to the even one, once an item; the most there can be; more is refused
 SELECT boxoffice.create_price_type(1, 'halves', 50, 100, 300, 1) AS halves \gset
 SELECT (r).tax, (r).fee, (r).total FROM generate_series(1, 4) n CROSS JOIN LATERAL boxoffice.reserve(1, 1, 'ann', n, price_type => :halves) r;
@@ -141,6 +169,19 @@ SELECT (SELECT count(*) FROM usher.gateway_box_bookings('other', NULL)), (SELECT
 RESET usher.tenant;
 SELECT count(*) FROM usher.log, before WHERE log.position > before.position;
 SELECT (b).status FROM boxoffice.booking(:'one') b;
+-- what is to be given back is found by its index, among many that are not; each session plans for what it is asked first, and later for anything
+SELECT boxoffice.create_zone(1, 'many', 5000) AS many, boxoffice.update_event(1, clear => '{sale_until}') \gset
+SELECT boxoffice.create_price_type(:many, 'adult', 5) \g /dev/null
+SELECT count(*) FROM generate_series(1, 10) call, boxoffice.reserve_many(ARRAY(SELECT ('default', 'u' || n, 1, ARRAY[(:many, NULL, 1, NULL, NULL, NULL)]::boxoffice.reserve_item[],
+    NULL, '30 min', NULL)::boxoffice.reserve_request FROM generate_series(1, 500) n WHERE call > 0)) r WHERE r.sqlstate IS NULL;
+SELECT count(boxoffice.cancel((c).booking_id)) FROM (SELECT boxoffice.confirm(booking_id, 'p-' || user_id) c FROM boxoffice.bookings WHERE user_id IN ('u7', 'u9')) c;
+ANALYZE boxoffice.bookings;
+SELECT pg_stat_force_next_flush() \g /dev/null
+BEGIN;
+SELECT sum((SELECT count(*) FROM usher.gateway_box_bookings('default', NULL, 'refund-due', event => CASE WHEN n < 9 THEN 1 END))) FROM generate_series(1, 9) n WHERE n > 0;
+SELECT pg_stat_get_xact_numscans('boxoffice.bookings_refunds'::regclass) AS by_refund, pg_stat_get_xact_numscans('boxoffice.bookings'::regclass) AS all_rows,
+    pg_stat_get_xact_tuples_returned('boxoffice.bookings_refunds'::regclass) AS rows_read;
+COMMIT;
 SELECT invariant, detail FROM boxoffice.check() WHERE NOT ok;
 \c postgres
 DROP DATABASE regress_usher_edges;
