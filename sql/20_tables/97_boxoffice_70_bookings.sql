@@ -23,7 +23,8 @@ CREATE TABLE boxoffice.bookings (
     reason          text,
     CONSTRAINT bookings_pkey PRIMARY KEY (tenant_id, booking_id)
 );
-CREATE UNIQUE INDEX bookings_user ON boxoffice.bookings (tenant_id, user_id, idempotency_key);
+-- With the event: what a user has of other events is not read when his next booking is.
+CREATE UNIQUE INDEX bookings_user ON boxoffice.bookings (tenant_id, user_id, idempotency_key) INCLUDE (event_id);
 CREATE INDEX bookings_show ON boxoffice.bookings (tenant_id, show_id);
 CREATE INDEX bookings_expiry ON boxoffice.bookings (expires_at) WHERE status IN ('reserved', 'payment_pending');
 CREATE INDEX bookings_refunds ON boxoffice.bookings (tenant_id, booking_id) WHERE refund_due > 0;
