@@ -320,12 +320,27 @@ own_subscription(FunctionCallInfo fcinfo)
 	return s;
 }
 
+/* All of its partitions, to the end of the transaction; somebody may have dropped it while we waited. */
+static UsherSubscription *
+own_subscription_locked(FunctionCallInfo fcinfo)
+{
+	UsherSubscription *s = own_subscription(fcinfo);
+
+	for (int i = 0; i < s->partitions; i++)
+		(void) usher_partition_lock(s->id, i, true);
+	if (usher_subscription_get(s->id) == NULL)
+		ereport(ERROR, (errcode(ERRCODE_USHER_UNKNOWN_SUBSCRIPTION),
+						errmsg("subscription \"%s\" does not exist", s->name),
+						errdetail("It was dropped a moment ago.")));
+	return s;
+}
+
 /* (subscription_id, position): every partition goes on behind it; leases that are out are lost. */
 PG_FUNCTION_INFO_V1(usher_subscription_start);
 Datum
 usher_subscription_start(PG_FUNCTION_ARGS)
 {
-	UsherSubscription *s = own_subscription(fcinfo);
+	UsherSubscription *s = own_subscription_locked(fcinfo);
 	int *partitions = palloc(s->partitions * sizeof(int));
 	int64 *positions = palloc(s->partitions * sizeof(int64));
 
@@ -333,7 +348,6 @@ usher_subscription_start(PG_FUNCTION_ARGS)
 	{
 		partitions[i] = i;
 		positions[i] = PG_GETARG_INT64(1);
-		(void) usher_partition_lock(s->id, i, true);
 	}
 	usher_subscription_cursors_set(s, s->partitions, partitions, positions);
 	usher_leases_revoke(s->id);
@@ -369,16 +383,14 @@ Datum
 usher_replay_of_subscription(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr plan;
-	UsherSubscription *s = own_subscription(fcinfo);
+	/* what is parked for a partition is the matter of who holds its lock */
+	UsherSubscription *s = own_subscription_locked(fcinfo);
 	Oid types[] = {INT4OID, JSONBOID};
 	Datum values[] = {Int32GetDatum(s->id), PG_GETARG_DATUM(1)};
 	UsherOwner owner;
 	bool isnull;
 	int64 replay;
 
-	/* what is parked for a partition is the matter of who holds its lock */
-	for (int i = 0; i < s->partitions; i++)
-		(void) usher_partition_lock(s->id, i, true);
 	usher_owner_begin(&owner);
 	usher_owner_run(&plan, "SELECT usher.park_dead_letters($1, $2)", 2, types, values, NULL);
 	replay = DatumGetInt64(usher_owner_column(0, 1, &isnull));

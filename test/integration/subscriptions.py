@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-# test/integration/subscriptions.py: subscriptions on a standby, behind a failover, of several tenants, and while cursors are rotated.
+# test/integration/subscriptions.py: subscriptions on a standby, behind a failover, of several tenants, while cursors are rotated, and while they are dropped.
+import contextlib
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
 
@@ -146,5 +148,46 @@ def rotation():
         cluster.destroy()
 
 
+DROP_SECONDS = 4
+
+
+def dropped():
+    """Who finds a subscription and polls it when it has been dropped meanwhile gets nothing: above all not the log from its beginning."""
+    cluster = lib.Cluster(lib.work_directory()).initdb().start().create()
+    end = time.monotonic() + DROP_SECONDS
+    polls, found, wrong = [], [], []
+
+    def poll():
+        with contextlib.closing(cluster.connect()) as connection:
+            cursor = connection.cursor()
+            while time.monotonic() < end:
+                try:
+                    cursor.execute("SELECT position FROM usher.poll('s', 10)")
+                    polls.append(1)
+                    found.extend(cursor.fetchall())
+                except lib.psycopg2.Error as error:
+                    if error.pgcode != "US003":
+                        wrong.append(error)
+
+    try:
+        cluster.rows("SELECT count(usher.append('s-' || i, 't')) FROM generate_series(1, 100) i")
+        threads = [threading.Thread(target=poll) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        with contextlib.closing(cluster.connect()) as connection:
+            cursor = connection.cursor()
+            while time.monotonic() < end:
+                cursor.execute("SELECT usher.subscribe('s', partitions => 64)")
+                cursor.execute("SELECT usher.unsubscribe('s')")
+        for thread in threads:
+            thread.join()
+        lib.note("%d polls of one that was there" % len(polls))
+        ensure(polls, "no poll found it")
+        lib.ensure_empty(wrong, "errors")
+        lib.ensure_empty(found, "events of before it began")
+    finally:
+        cluster.destroy()
+
+
 if __name__ == "__main__":
-    lib.main([("failover", failover), ("tenants", tenants), ("rotation", rotation)], 100)
+    lib.main([("failover", failover), ("tenants", tenants), ("rotation", rotation), ("dropped", dropped)], 100)

@@ -6,7 +6,8 @@ AS $$
 DECLARE
     found usher.subscriptions := usher.subscription_named(unsubscribe.name);
 BEGIN
-    PERFORM usher.subscription_start(found.subscription_id, 0);
+    -- Whoever found it a moment before it was dropped finds nothing in it.
+    PERFORM usher.subscription_start(found.subscription_id, 9223372036854775806);
     DELETE FROM usher.subscriptions s WHERE s.subscription_id = found.subscription_id;
 END
 $$;
