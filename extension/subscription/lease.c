@@ -196,6 +196,8 @@ take(const UsherSubscription *subscription, const UsherLeased *leased, const Lea
 	Lease *l = usher_lease_entry(subscription->id, leased->partition);
 
 	Ensure(is_free(l), "a partition is leased twice");
+	if (l != NULL && usher_lease_ended_here(l->lease))
+		usher_lease_replaced(l);
 	l = hash_search(usher_lease_table, &key, HASH_ENTER_NULL, NULL);
 	if (l == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -38,6 +38,18 @@ static int nchanges, changes_size;
 static int
 	nwakes; /* the first of the changes, once these are done: whose pollers are to be woken */
 
+/* Of a lease that this transaction has acknowledged, a partition that it has taken anew: what is to be counted at the commit. */
+typedef struct Replaced
+{
+	int64 lease;
+	int partition;
+	TimestampTz taken_at;
+	UsherKinds kinds;
+} Replaced;
+
+static Replaced *replaced;
+static int nreplaced, replaced_size;
+
 /* ---- what is noted ---- */
 
 static Change *
@@ -95,6 +107,20 @@ usher_pollers_wake_at_commit(const UsherSubscription *subscription)
 	(void) note(subscription, 0, WAKE, 0);
 }
 
+/* The entry is about to be taken for another lease. */
+void
+usher_lease_replaced(const Lease *l)
+{
+	if (nreplaced == replaced_size)
+	{
+		replaced_size = Max(16, replaced_size * 2);
+		replaced = replaced
+					   ? repalloc(replaced, replaced_size * sizeof(Replaced))
+					   : MemoryContextAlloc(TopMemoryContext, replaced_size * sizeof(Replaced));
+	}
+	replaced[nreplaced++] = (Replaced){l->lease, l->key.partition, l->taken_at, l->kinds};
+}
+
 /* Was it given back by this transaction, as far as it is concerned? */
 bool
 usher_lease_ended_here(int64 lease)
@@ -145,27 +171,58 @@ changed_lease(const Change *change, int partition)
 	return l != NULL && l->lease == change->lease ? l : NULL;
 }
 
-/* What the lease delivered and did not fail is done; each event has taken its share of the time.  With the lock held. */
+/* What a lease delivered that is acknowledged, a part after the other. */
+typedef struct Counting
+{
+	int64 events, each_us;
+	bool summed; /* the second time: each event takes its share of the time */
+} Counting;
+
+static void
+count_kinds(Counting *counting, const UsherKinds *kinds, TimestampTz taken_at)
+{
+	for (int i = 0; i < kinds->n; i++)
+		if (!counting->summed)
+		{
+			counting->events += kinds->list[i].events;
+			counting->each_us = GetCurrentTimestamp() - taken_at;
+		}
+		else if (kinds->list[i].events > 0)
+			usher_series_processed(kinds->list[i].series, OUTCOME_COMPLETED, kinds->list[i].events,
+								   Max(counting->each_us, 0) / Max(counting->events, 1));
+}
+
+/* What the lease delivered and did not fail is done.  With the lock held. */
 static void
 count_completed(const Change *change)
 {
-	int64 events = 0, each_us = 0;
+	Counting counting = {0};
 
-	for (int pass = 0; pass < 2; pass++)
+	for (int pass = 0; pass < 2; pass++, counting.summed = true)
+	{
 		for (int p = 0; p < change->npartitions; p++)
 		{
-			Lease *l = changed_lease(change, p);
+			const Lease *l = changed_lease(change, p);
 
-			for (int i = 0; l != NULL && i < l->kinds.n; i++)
-				if (pass == 0)
-				{
-					events += l->kinds.list[i].events;
-					each_us = GetCurrentTimestamp() - l->taken_at;
-				}
-				else if (l->kinds.list[i].events > 0)
-					usher_series_processed(l->kinds.list[i].series, OUTCOME_COMPLETED,
-										   l->kinds.list[i].events,
-										   Max(each_us, 0) / Max(events, 1));
+			if (l != NULL)
+				count_kinds(&counting, &l->kinds, l->taken_at);
+		}
+		for (int i = 0; i < nreplaced; i++)
+			if (replaced[i].lease == change->lease)
+				count_kinds(&counting, &replaced[i].kinds, replaced[i].taken_at);
+	}
+}
+
+/* One of this kind less. */
+static void
+take_kind(UsherKinds *kinds, int series)
+{
+	for (int i = 0; i < kinds->n; i++)
+		if (kinds->list[i].events > 0 &&
+			(kinds->list[i].series == series || i == USHER_KINDS_MAX - 1))
+		{
+			kinds->list[i].events--;
+			return;
 		}
 }
 
@@ -176,13 +233,11 @@ count_failed(const Change *change)
 	Lease *l = changed_lease(change, change->partition);
 
 	usher_series_processed(change->series, change->outcome, 1, -1);
-	for (int i = 0; l != NULL && i < l->kinds.n; i++)
-		if (l->kinds.list[i].events > 0 &&
-			(l->kinds.list[i].series == change->series || i == USHER_KINDS_MAX - 1))
-		{
-			l->kinds.list[i].events--;
-			break;
-		}
+	if (l != NULL)
+		take_kind(&l->kinds, change->series);
+	for (int i = 0; l == NULL && i < nreplaced; i++)
+		if (replaced[i].partition == change->partition && replaced[i].lease == change->lease)
+			take_kind(&replaced[i].kinds, change->series);
 }
 
 /* Returns whether partitions came free. */
@@ -233,7 +288,7 @@ xact_callback(XactEvent event, void *arg)
 		if (wake && (nwakes == 0 || changes[nwakes - 1].subscription_id != change.subscription_id))
 			changes[nwakes++] = change;
 	}
-	nchanges = 0;
+	nchanges = nreplaced = 0;
 }
 
 static void

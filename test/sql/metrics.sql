@@ -83,6 +83,32 @@ SELECT usher.append('mt-1', 'mt.kind' || n) FROM generate_series(1, 12) n;
 SELECT max(lease) AS lease FROM usher.poll('mt') \gset
 SELECT usher.ack('mt', :lease);
 SELECT pg_temp.m('eventbroker_events_processed_total', '{"status": "completed"}') - :before AS completed, (SELECT count(*) FROM pg_temp.events() WHERE type LIKE 'mt.kind%' AND what = 'completed') AS by_name;
+-- a poll that acknowledges the one before takes the same partitions anew in that transaction: what was done counts, what failed there does not
+SELECT usher.append(CASE WHEN n <= 6 THEN 'mt-1' ELSE 'mt-3' END, 'mt.next') FROM generate_series(1, 9) n;
+SELECT max(lease) AS lease FROM usher.poll('mt', 3) \gset
+SELECT max(lease) AS lease, min(position) AS first FROM usher.poll('mt', 3, ack => :lease) \gset
+SELECT count(*) FILTER (WHERE what = 'completed'), sum(n) FILTER (WHERE what = 'completed') AS completed FROM pg_temp.events() WHERE type = 'mt.next';
+BEGIN;
+SELECT usher.nack('mt', :lease, :first + 2, 'no', '1 hour');
+SELECT count(*) FROM usher.poll('mt', 3, ack => :lease);
+COMMIT;
+SELECT what, sum(n) FROM pg_temp.events() WHERE type = 'mt.next' AND what <> 'published' GROUP BY 1 ORDER BY 1;
+-- also when that one is given back with its savepoint
+SELECT usher.seek_subscription('mt', NULL);
+SELECT usher.append('mt-2', 'mt.back') FROM generate_series(1, 4) n;
+SELECT max(lease) AS lease FROM usher.poll('mt', 3) \gset
+BEGIN;
+SELECT usher.ack('mt', :lease);
+SAVEPOINT s;
+SELECT count(*) FROM usher.poll('mt', 3);
+ROLLBACK TO s;
+COMMIT;
+SELECT what, sum(n) FROM pg_temp.events() WHERE type = 'mt.back' AND what <> 'published' GROUP BY 1 ORDER BY 1;
+BEGIN;
+SELECT max(lease) AS lease FROM usher.poll('mt', 3) \gset
+SELECT count(*) FROM usher.poll('mt', 3, ack => :lease);
+ROLLBACK;
+SELECT what, sum(n) FROM pg_temp.events() WHERE type = 'mt.back' AND what <> 'published' GROUP BY 1 ORDER BY 1;
 SELECT usher.unsubscribe('mt');
 
 -- idempotency keys
