@@ -230,6 +230,18 @@ usher_partition_lock(int32 subscription_id, int partition, bool wait)
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Has somebody else locked it, perhaps a transaction that is prepared?  Takes nothing, so nobody is disturbed. */
+bool
+usher_partition_is_locked(int32 subscription_id, int partition)
+{
+	LOCKTAG tag;
+	int n;
+
+	partition_tag(&tag, subscription_id, partition);
+	pfree(GetLockConflicts(&tag, ExclusiveLock, &n));
+	return n > 0;
+}
+
 void
 usher_partition_unlock(int32 subscription_id, int partition)
 {

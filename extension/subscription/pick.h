@@ -47,6 +47,7 @@ typedef struct UsherPicks
 } UsherPicks;
 
 /* ---- poll.c ---- */
+extern TimestampTz usher_sooner(TimestampTz a, TimestampTz b);
 extern void usher_picks_index(UsherPicks *picks);
 extern void usher_picks_limit(UsherPicks *picks);
 extern bool

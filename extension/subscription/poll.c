@@ -17,9 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define SCAN_MAX 100000 /* events examined in one poll */
-#define BUSY_RETRY_MS \
-	20 /* nobody tells when a partition's lock goes that was not released with a lease */
+#define SCAN_MAX      100000 /* events examined in one poll */
 #define ROWS_BACK_MAX 256 /* a cursor that is further back in its table is written anew */
 #define SKIP_AT_LEAST 1000 /* an empty poll moves the cursors when it has examined so much */
 
@@ -32,8 +30,8 @@ compare_cursors(const void *a, const void *b)
 }
 
 /* Of two times, of which 0 is none. */
-static TimestampTz
-sooner(TimestampTz a, TimestampTz b)
+TimestampTz
+usher_sooner(TimestampTz a, TimestampTz b)
 {
 	return a == 0 ? b : b == 0 ? a : Min(a, b);
 }
@@ -117,7 +115,7 @@ pick(UsherPicks *p, const int *free, int nfree, int share)
 	usher_picks_index(p);
 	usher_parked_load(s, n, partitions, p->cursors, &p->parked);
 	usher_picks_limit(p);
-	p->poll->next_at = sooner(p->poll->next_at, p->parked.next_at);
+	p->poll->next_at = usher_sooner(p->poll->next_at, p->parked.next_at);
 	return tried;
 }
 
@@ -394,8 +392,8 @@ usher_poll_once(UsherPoll *poll)
 		unlock(&p);
 	}
 	if (poll->busy)
-		poll->next_at = sooner(poll->next_at,
-							   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_RETRY_MS));
+		poll->next_at = usher_sooner(
+			poll->next_at, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), USHER_BUSY_RETRY_MS));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return poll->delivered;

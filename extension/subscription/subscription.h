@@ -86,6 +86,7 @@ usher_subscription_cursors(int32 subscription_id, int n, const int *partitions, 
 extern void usher_subscription_cursors_set(const UsherSubscription *subscription, int n,
 										   const int *partitions, const int64 *positions);
 extern bool usher_partition_lock(int32 subscription_id, int partition, bool wait);
+extern bool usher_partition_is_locked(int32 subscription_id, int partition);
 extern void usher_partition_unlock(int32 subscription_id, int partition);
 
 /* ---- number.c ---- */
@@ -207,6 +208,9 @@ usher_parked_fail(const UsherSubscription *subscription, int64 lease, const Ushe
 				  TupleTableSlot *slot, const char *error, int64 retry_ms, bool *parked);
 
 /* ---- poll.c ---- */
+#define USHER_BUSY_RETRY_MS \
+	20 /* nobody tells when a partition's lock goes that was not released with a lease */
+
 typedef struct UsherPoll
 {
 	UsherSubscription *subscription;
