@@ -18,7 +18,7 @@
 struct BudgetShare
 {
 	BudgetShare *next;
-	int64_t users, held, requests;
+	int64_t users, held, requests, live;
 	char tenant[];
 };
 
@@ -104,6 +104,21 @@ int64_t
 budget_bytes(void)
 {
 	return held;
+}
+
+void
+budget_live(BudgetShare *share, int more)
+{
+	(share ? share : &unknown)->live += more;
+}
+
+/* So that alone it comes to that many percent of all. */
+bool
+budget_has_live(const BudgetShare *share, int left)
+{
+	int64_t percent = config.live_connections_per_tenant_percent;
+
+	return (share ? share : &unknown)->live * (100 - percent) <= percent * (int64_t) left;
 }
 
 void

@@ -30,6 +30,10 @@ extern int64_t budget_bytes(void); /* that are held */
 extern void budget_request(BudgetShare *share, int more);
 extern bool budget_has_request(const BudgetShare *share, int all);
 
+/* The same of sockets that live connections hold, of which so many are left for all. */
+extern void budget_live(BudgetShare *share, int more);
+extern bool budget_has_live(const BudgetShare *share, int left);
+
 extern void budget_refused(void); /* counts a request that found no room */
 extern int64_t budget_refusals(void);
 

@@ -77,6 +77,7 @@ const Setting config_settings[] = {
 	TEXT(jwt_tenant_claim, "tenant", RELOAD),
 	TEXT(listen, "127.0.0.1:8080", 0),
 	TEXT(listen_admin, "127.0.0.1:8081", 0),
+	INTEGER(live_connections_per_tenant_percent, "95", 1, 100, RELOAD),
 	INTEGER(live_connections_per_user_max, "1000", 0, 1000000, RELOAD),
 	INTEGER(live_messages_per_user, "200", 0, 1000000, RELOAD),
 	INTEGER(live_subscriptions_per_user_max, "4000", 0, 100000000, RELOAD),

@@ -39,7 +39,8 @@ typedef struct Config
 	int64_t buffer_bytes_max; /* of all that clients make us hold */
 	int requests_in_flight_max;
 	int connections_max, connections_per_address_max;
-	int live_connections_per_user_max, live_messages_per_user, live_subscriptions_per_user_max;
+	int live_connections_per_tenant_percent, live_connections_per_user_max;
+	int live_messages_per_user, live_subscriptions_per_user_max;
 	double header_timeout_seconds, body_timeout_seconds, idle_timeout_seconds,
 		drain_timeout_seconds;
 	int body_rate_min; /* bytes a second, beyond the first seconds: slow clients are ended */

@@ -117,6 +117,11 @@ connection_belongs(Connection *c, const char *tenant)
 
 	budget_change(c->share, -c->holds);
 	budget_change(share, c->holds);
+	if (c->lives)
+	{
+		budget_live(c->share, -1);
+		budget_live(share, 1);
+	}
 	budget_release(c->share);
 	c->share = share;
 }
@@ -346,6 +351,8 @@ closed(Connection *c)
 	connection_account(c);
 	if (request != NULL)
 		connection_request_ended(c);
+	if (c->lives)
+		budget_live(c->share, -1);
 	budget_release(c->share);
 	c->share = NULL;
 	if (c->state == STATE_STREAM)
@@ -470,6 +477,20 @@ connection_request_admitted(Connection *c)
 		return false;
 	budget_request(c->share, 1);
 	c->requesting = true;
+	return true;
+}
+
+bool
+connection_lives(Connection *c)
+{
+	int left = config.connections_max - connections.count;
+
+	if (c->lives)
+		return true;
+	if (!budget_has_live(c->share, left > 0 ? left : 0))
+		return false;
+	budget_live(c->share, 1);
+	c->lives = true;
 	return true;
 }
 

@@ -58,6 +58,7 @@ struct Connection
 	size_t stream_holds; /* STREAM: bytes of a message that has not come to its end */
 	int64_t holds; /* as the budget knows it */
 	bool requesting; /* its request in flight is counted as its tenant's */
+	bool lives; /* it is counted as one of its tenant's live ones */
 	BudgetShare *share; /* whose they are: of the tenant that was last known here */
 	Chunked chunks;
 	Request *request;

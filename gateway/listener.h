@@ -69,6 +69,8 @@ extern void connection_end(Connection *connection); /* behind what was written *
 
 /* What it holds from now on is this tenant's; NULL: of nobody whom we know (budget.h). */
 extern void connection_belongs(Connection *connection, const char *tenant);
+/* The stream is one of its tenant's live connections; false: that has as many as it may. */
+extern bool connection_lives(Connection *connection);
 /* The stream holds so many bytes for it. */
 extern void connection_hold(Connection *connection, size_t bytes);
 extern bool connection_has_room(const Connection *connection, size_t bytes); /* for so many more */

@@ -195,6 +195,15 @@ live_admit(LiveStream *stream, Identity *identity, const char **reason)
 }
 
 bool
+live_connection_allowed(Connection *connection)
+{
+	if (connection_lives(connection))
+		return true;
+	live.counts.limited++;
+	return false;
+}
+
+bool
 live_subscription_allowed(const LiveStream *stream)
 {
 	int64_t count = 0;
@@ -202,7 +211,7 @@ live_subscription_allowed(const LiveStream *stream)
 	if (stream->user == NULL || config.live_subscriptions_per_user_max == 0)
 		return true;
 	for (const LiveStream *other = stream->user->streams; other; other = other->user_next)
-		count += other->client->nsubscriptions;
+		count += other->client->nsubscriptions + other->npending;
 	if (count < config.live_subscriptions_per_user_max)
 		return true;
 	live.counts.limited++;

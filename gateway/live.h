@@ -40,6 +40,7 @@ struct LiveStream
 	Client *client;
 	bool known; /* live_admit() has taken an identity for it */
 	bool told_expiring;
+	int npending; /* subscriptions that will be the client's when something has been answered */
 	LiveUser *user; /* NULL: nobody is known, or without credentials */
 	LiveStream *user_previous, *user_next;
 	void (*second)(LiveStream *stream, double now);
@@ -57,6 +58,8 @@ extern void live_drain(void); /* ends all: usherd stops */
  * 0, or the close code why not (then the caller still has it): of somebody else, too many connections.
  */
 extern int live_admit(LiveStream *stream, Identity *identity, const char **reason);
+/* Behind it: may its tenant have one more connection? false: it has as many as it may. */
+extern bool live_connection_allowed(Connection *connection);
 /* May the user have one more subscription, send one more message? */
 extern bool live_subscription_allowed(const LiveStream *stream);
 extern bool live_message_allowed(LiveStream *stream);
@@ -64,7 +67,7 @@ extern bool live_message_allowed(LiveStream *stream);
 typedef struct LiveCounts
 {
 	int users;
-	int64_t limited; /* who was refused by a limit of users */
+	int64_t limited; /* who was refused by a limit of users, or of tenants */
 } LiveCounts;
 extern LiveCounts live_counts(void);
 

@@ -25,6 +25,7 @@
 #include "limit.h"
 #include "listener.h"
 #include "live.h"
+#include "loop.h"
 #include "notify.h"
 #include "lib/text.h"
 #include "parked.h"
@@ -261,6 +262,7 @@ main(int argc, char **argv)
 		fail(error);
 	ev_prepare_init(&boot.batches, round_ends);
 	ev_prepare_start(usherd_loop, &boot.batches);
+	loop_start();
 	if (notify_watchdog_seconds() > 0)
 	{
 		ev_timer_init(&boot.watchdog, still_alive, 0, notify_watchdog_seconds());

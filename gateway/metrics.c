@@ -44,19 +44,41 @@ typedef struct RouteCounts
 
 static RouteCounts counts[ROUTES_MAX + 1]; /* the last: requests without a route */
 
+static struct
+{
+	int64_t rounds[BOUNDS + 1];
+	double seconds, longest;
+} rounds;
+
+static size_t
+bound_of(double seconds)
+{
+	size_t bound = 0;
+
+	while (bound < BOUNDS && seconds > bounds[bound])
+		bound++;
+	return bound;
+}
+
 void
 metrics_request(int route, int status, size_t bytes, double seconds)
 {
 	RouteCounts *c = &counts[route >= 0 && route < ROUTES_MAX ? route : ROUTES_MAX];
-	size_t bound = 0;
 
 	if (status >= STATUS_FIRST && status < STATUS_FIRST + STATUS_COUNT)
 		c->status[status - STATUS_FIRST]++;
-	while (bound < BOUNDS && seconds > bounds[bound])
-		bound++;
-	c->durations[bound]++;
+	c->durations[bound_of(seconds)]++;
 	c->seconds += seconds;
 	c->bytes += (int64_t) bytes;
+}
+
+void
+metrics_round(double seconds)
+{
+	rounds.rounds[bound_of(seconds)]++;
+	rounds.seconds += seconds;
+	if (seconds > rounds.longest)
+		rounds.longest = seconds;
 }
 
 void
@@ -189,6 +211,28 @@ add_durations(Text *out)
 	}
 }
 
+/* loop.c */
+static void
+add_rounds(Text *out)
+{
+	static const char name[] = "usherd_loop_seconds";
+	int64_t sum = 0;
+
+	metrics_head(
+		out, name, "histogram",
+		"Rounds of the loop, from waking up to sleeping; while one lasts everybody waits.");
+	for (size_t b = 0; b < BOUNDS; b++)
+	{
+		sum += rounds.rounds[b];
+		text_printf(out, "%s_bucket{le=\"%g\"} %lld\n", name, bounds[b], (long long) sum);
+	}
+	sum += rounds.rounds[BOUNDS];
+	text_printf(out, "%s_bucket{le=\"+Inf\"} %lld\n%s_sum %.6f\n%s_count %lld\n", name,
+				(long long) sum, name, rounds.seconds, name, (long long) sum);
+	one(out, "usherd_loop_longest_seconds", "gauge", "The longest of them since the start.",
+		rounds.longest);
+}
+
 static double
 resident_bytes(void)
 {
@@ -236,8 +280,8 @@ add_live(Text *out)
 	one(out, "usherd_live_pages_total", "counter", "Pages of the past that were read.",
 		(double) c.pages);
 	one(out, "usherd_live_users", "gauge", "Users who follow the log live.", live_counts().users);
-	one(out, "usherd_live_limited_total", "counter", "How often a user came to a limit.",
-		(double) live_counts().limited);
+	one(out, "usherd_live_limited_total", "counter",
+		"How often a user, or a tenant, came to a limit.", (double) live_counts().limited);
 	metrics_head(out, "usherd_live_fanout_seconds", "summary",
 				 "Time to hand over what was committed to all who can take it.");
 	text_printf(out, "usherd_live_fanout_seconds_sum %.6f\nusherd_live_fanout_seconds_count %lld\n",
@@ -284,6 +328,7 @@ metrics_own(Text *out)
 		(double) budget_refusals());
 	add_requests(out);
 	add_durations(out);
+	add_rounds(out);
 	add_live(out);
 	add_signals(out);
 	one(out, "usherd_rate_crowded_total", "counter",

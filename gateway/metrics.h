@@ -13,6 +13,9 @@
 /* A request has ended.  route: its number in the table of routes, -1 for none; status 499: the client has gone. */
 extern void metrics_request(int route, int status, size_t bytes, double seconds);
 
+/* A round of the loop. */
+extern void metrics_round(double seconds);
+
 /* All of usherd's own, in the text format of Prometheus. */
 extern void metrics_own(Text *out);
 

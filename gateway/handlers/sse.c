@@ -270,6 +270,8 @@ begin(Request *request, const LiveFilter *filter, int64_t after)
 		reason = reason ? reason : "it is not let in";
 	else if (!live_subscription_allowed(&sse->live))
 		reason = "the user has too many subscriptions";
+	else if (!live_connection_allowed(connection))
+		reason = "too many connections of this tenant";
 	if (sse->client.identity)
 		identity_keep(request->identity);
 	if (reason)

@@ -224,7 +224,7 @@ static const Transport deflated_transport = {socket_choked,     socket_frame_def
 void
 socket_free(Socket *socket)
 {
-	if (socket->checking || socket->reading || socket->nsnapshots > 0 || !socket->freed)
+	if (socket->checking || socket->reading || socket->live.npending > 0 || !socket->freed)
 		return;
 	websocket_end(&socket->ws);
 	free(socket);

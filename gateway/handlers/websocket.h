@@ -29,7 +29,6 @@ typedef struct Socket
 	bool reading; /* on_data() works with it */
 	Address address; /* where it comes from, which its wrong tokens count for */
 	struct PendingSnapshot *snapshots; /* of subscriptions that are to begin behind them */
-	int nsnapshots;
 	Join *joins; /* topics whose members it hears of */
 	int njoins;
 } Socket;

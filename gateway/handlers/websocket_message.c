@@ -79,6 +79,11 @@ socket_admit(Socket *socket, Identity *identity)
 		return false;
 	}
 	connection_belongs(socket->connection, identity->tenant);
+	if (!live_connection_allowed(socket->connection))
+	{
+		socket_close(socket, 4429, "too many connections of this tenant");
+		return false;
+	}
 	welcome(socket);
 	for (Subscription *s = socket->client.subscriptions, *next; s; s = next)
 	{
@@ -240,7 +245,7 @@ message_subscribe(Socket *socket, int64_t ref, Slice sub, const JsonValue *m)
 
 	if (subscription_find(&socket->client, sub) || snapshot_pending(socket, sub))
 		fault = "there is a subscription of this name";
-	else if (socket->client.nsubscriptions + socket->nsnapshots >= LIVE_SUBSCRIPTIONS_MAX)
+	else if (socket->client.nsubscriptions + socket->live.npending >= LIVE_SUBSCRIPTIONS_MAX)
 		fault = "there are too many subscriptions";
 	else if (m[AFTER].kind != JSON_NONE && m[AFTER].kind != JSON_NULL &&
 			 !json_int(m[AFTER], 0, INT64_MAX, &after))

@@ -68,7 +68,7 @@ unlink_pending(PendingSnapshot *pending)
 	while (*at != pending)
 		at = &(*at)->next;
 	*at = pending->next;
-	pending->socket->nsnapshots--;
+	pending->socket->live.npending--;
 }
 
 static void
@@ -168,7 +168,7 @@ snapshot_subscribe(Socket *socket, int64_t ref, Slice sub, LiveFilter *filter, J
 	pending->identity = identity_keep(socket->client.identity);
 	pending->next = socket->snapshots;
 	socket->snapshots = pending;
-	socket->nsnapshots++;
+	socket->live.npending++;
 	call.tenant = pending->identity->tenant;
 	call.values[0] = pending->identity->tenant;
 	call.values[1] = pending->identity->user;

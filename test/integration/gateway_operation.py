@@ -127,6 +127,11 @@ class Operation:
         lib.ensure_empty(sorted(names - there), "metrics of the database that are not shown")
         ensure(samples["usher_events_appended_total"] >= 1, "usher_events_appended_total")
         ensure(types["usherd_request_duration_seconds"] == "histogram", "types")
+        rounds = "usherd_loop_seconds"
+        count, longest = samples[rounds + "_count"], samples["usherd_loop_longest_seconds"]
+        ensure(samples[rounds + '_bucket{le="+Inf"}'] == count > 0, "rounds of the loop: %s" % count)
+        ensure(samples[rounds + "_sum"] / count <= longest <= samples[rounds + "_sum"] + 1e-5, "the longest of %d: %s" % (count, longest))
+        ensure(families(self.daemon.admin().get("/metrics").body.decode())[0][rounds + "_count"] > count, "rounds are not counted")
         # none of it where the world is
         with self.daemon.client() as client:
             ensure(client.get("/metrics").status == 404 and client.get("/readyz").status == 404, "on the API's listener")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""test/integration/live_state.py: snapshots in front of subscriptions, and the limits of users.
+"""test/integration/live_state.py: snapshots in front of subscriptions, and the limits of users and tenants.
 
 A counter is kept by a projection of every event; whoever begins with its snapshot and adds what follows must come to the same
 number as the log, however many commits are under way.
@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "chaos"))
 
 import gateway_lib      # noqa: E402
 import lib      # noqa: E402
+import usherd       # noqa: E402
 from lib import ensure      # noqa: E402
 
 import websockets       # noqa: E402
@@ -45,13 +46,15 @@ class State(gateway_lib.Api):
                  FROM shop.counted c WHERE c.tenant = $1';
             CREATE FUNCTION shop.breaks(tenant text, user_id text, arguments jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER AS
                 'BEGIN IF arguments ? ''slow'' THEN PERFORM pg_sleep(1); END IF; RAISE EXCEPTION ''not for you''; END';
+            CREATE FUNCTION shop.waits(text, text, jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER AS
+                'BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN to_jsonb(1); END';
             CREATE FUNCTION shop.large(text, text, jsonb) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER AS
                 'SELECT to_jsonb(repeat(''x'', 3000000))';
             CREATE FUNCTION shop.volatile(text, text, jsonb) RETURNS jsonb LANGUAGE sql SECURITY DEFINER AS 'SELECT NULL::jsonb';
             CREATE FUNCTION shop.invoker(text, text, jsonb) RETURNS jsonb LANGUAGE sql STABLE AS 'SELECT NULL::jsonb';
             RESET ROLE;
             SELECT usher.offer_snapshot('count', 'shop.state(text, text, jsonb)'), usher.offer_snapshot('breaks', 'shop.breaks(text, text, jsonb)'),
-                   usher.offer_snapshot('large', 'shop.large(text, text, jsonb)')""")
+                   usher.offer_snapshot('large', 'shop.large(text, text, jsonb)'), usher.offer_snapshot('waits', 'shop.waits(text, text, jsonb)')""")
         for tenant in ("default", "acme"):
             with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('usher.tenant', %s, false)", (tenant,))
@@ -224,6 +227,55 @@ class State(gateway_lib.Api):
             await one.say("unsubscribe", sub="a")
             await one.frame("unsubscribed")
             await two.subscribe("b")
+            await one.say("unsubscribe", sub="b")
+            await one.frame("unsubscribed")
+            with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(7)")
+                ref = await one.say("subscribe", sub="waits", snapshot="waits")
+                await one.nothing_more()        # it is under way
+                for live in (one, two):
+                    await live.refused(429, snapshot="waits")
+                    await live.refused(429)
+                connection.commit()
+            ensure((await one.frame("subscribed"))["ref"] == ref and (await one.frame("snapshot"))["data"] == 1, "it comes")
+            await two.refused(429)
+            await one.say("unsubscribe", sub="waits")
+            await one.frame("unsubscribed")
+            await self.snapshot(two, "waits", "waits")
+
+    async def tenants(self):
+        """A share of the sockets: something is left for another tenant, and for requests."""
+        daemon = usherd.Usherd(self.cluster, name="shares", connections_max=40, live_connections_per_tenant_percent=50).start()
+        async with contextlib.AsyncExitStack() as stack:
+            async def come(tenant, n, sse):
+                """0, or how it was refused; each a user of his own."""
+                token = daemon.token(tenant=tenant, user="u%d" % n, scopes="*")
+                if sse:
+                    client = await stack.enter_async_context(Sse(daemon, token))
+                    return client.status if client.status != 200 else 0
+                client = await stack.enter_async_context(Live(daemon))
+                await client.say("auth", token=token)
+                try:
+                    await client.frame("welcome")
+                    return 0
+                except websockets.ConnectionClosed:
+                    return client.socket.close_code
+            refusals = [await come("default", n, n % 2 == 0) for n in range(24)]
+            came = refusals.count(0)
+            # the sockets of those who were refused are closed, but may still count
+            ensure(17 <= came <= 20 and set(refusals) == {0, 429, 4429}, "of 24 clients of one tenant %d are let in: %s" % (came, refusals))
+            with daemon.client(scopes="*") as client:
+                ensure(client.get("/v1/log").status == 200, "a request finds no room")
+            others = [await come("acme", n, n % 2 == 0) for n in range(5)]
+            ensure(others == [0] * 5, "another tenant is not let in: %s" % others)
+            daemon.configure(live_connections_per_tenant_percent=100)
+            daemon.process.send_signal(1)
+
+            async def more():
+                while await come("default", 99, True):
+                    await asyncio.sleep(0.05)
+            await asyncio.wait_for(more(), 10)      # no share any more
+        daemon.stop()
 
     async def messages(self):
         self.limited(live_subscriptions_per_user_max=0, live_messages_per_user=10)
@@ -264,14 +316,14 @@ class State(gateway_lib.Api):
 
 
 def main():
-    lib.arguments("Snapshots, and the limits of users.")
+    lib.arguments("Snapshots, and the limits of users and tenants.")
     lib.foreign("debian", "node", "node")
     state = State()
 
     def rule(name):
         return name, lambda: asyncio.run(getattr(state, name)())
     lib.main([rule(name) for name in ("one", "exact", "refused")] + [("node", state.node)] +
-             [rule(name) for name in ("connections", "subscriptions", "messages")] + [("usherd lives", state.daemon.ensure_alive)], 150)
+             [rule(name) for name in ("connections", "subscriptions", "tenants", "messages")] + [("usherd lives", state.daemon.ensure_alive)], 150)
 
 
 if __name__ == "__main__":
