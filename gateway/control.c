@@ -2,10 +2,12 @@
  * gateway/control.c
  *	  What the database tells usherd to do: revocations, and tenants' own rate limits.
  *
- * Revocations are events of the log.  All retained ones are read when the
- * database comes (again), and until then nobody's credentials are taken; later
- * ones are read when the tail of the log shows that there are some.  Rate
- * limits are read then, too, and every half minute.
+ * Revocations are events of the log.  While no connection to the database stands
+ * nobody hears of them: when the first one does, all retained ones are read, and
+ * until then nobody's credentials are taken (who comes waits, identity_wait.c).
+ * Later ones are read when the tail of the log shows that there are some, and
+ * while the tail cannot be followed, but calls can be answered, again and again.
+ * Rate limits are read when the database comes, and every half minute.
  */
 #include <ev.h>
 #include <inttypes.h>
@@ -16,13 +18,14 @@
 #include "control.h"
 #include "db.h"
 #include "identity.h"
+#include "identity_wait.h"
 #include "journal.h"
 #include "limit.h"
 #include "tail.h"
 #include "usherd.h"
 
 #define LIMITS_SECONDS   30
-#define RETRY_SECONDS    0.5
+#define RETRY_SECONDS    0.1
 #define PATIENCE_SECONDS 0.05 /* of 0.1 that a revocation may take */
 
 static struct
@@ -32,7 +35,9 @@ static struct
 	bool reading; /* a call is in flight */
 	bool ready;
 	bool again; /* there are newer ones than that call sees */
-	ev_timer retry, limits;
+	int epoch, asked; /* how often connections came or went; and when the call was sent */
+	bool told; /* that they cannot be read */
+	ev_timer retry, limits, unheard;
 	TailListener tail;
 } control;
 
@@ -55,6 +60,8 @@ set_ready(bool ready)
 {
 	control.ready = ready;
 	identity_revocations_ready(ready);
+	if (ready)
+		identity_wait_ends();
 }
 
 bool
@@ -70,18 +77,21 @@ revocations_read(void *context, DbOutcome outcome, PGresult *result)
 	control.reading = false;
 	if (outcome != DB_DONE)
 	{
-		journal(JOURNAL_WARNING, "the revocations could not be read%s%s", result ? ": " : "",
-				result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "");
+		if (result && !control.told)
+			journal(JOURNAL_WARNING, "the revocations could not be read: %s",
+					PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+		control.told = control.told || result;
 		ev_timer_again(usherd_loop, &control.retry);
 		return;
 	}
+	control.told = false;
 	for (int row = 0; row < PQntuples(result); row++)
 	{
 		identity_revoked(PQgetvalue(result, row, 1), PQgetvalue(result, row, 2),
 						 PQgetvalue(result, row, 3), strtoll(PQgetvalue(result, row, 4), NULL, 10));
 		control.after = strtoll(PQgetvalue(result, row, 0), NULL, 10);
 	}
-	if (control.again)
+	if (control.again || control.asked != control.epoch)
 		read_revocations();
 	else
 		set_ready(true);
@@ -101,6 +111,7 @@ read_revocations(void)
 	if (control.reading)
 		return;
 	control.reading = true;
+	control.asked = control.epoch;
 	snprintf(control.after_text, sizeof(control.after_text), "%" PRId64, control.after);
 	db_submit(LANE_READ, &call);
 }
@@ -157,12 +168,31 @@ half_minute(struct ev_loop *loop, ev_timer *timer, int events)
 	read_limits();
 }
 
+/* Whatever was revoked while none stood is not known. */
+static void
+database_stands(bool stands)
+{
+	control.epoch++;
+	set_ready(false);
+	if (stands)
+		read_revocations();
+}
+
 static void
 database_came(void)
 {
-	set_ready(false);
 	read_revocations();
 	read_limits();
+}
+
+/* The tail is away, and would tell later: others may serve meanwhile. */
+static void
+look_unheard(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void) loop, (void) timer, (void) events;
+	if (control.ready && !control.reading && db_stands(LANE_READ) &&
+		!(db_stands(LANE_LOG) && tail_follows()))
+		read_revocations();
 }
 
 static void
@@ -198,5 +228,8 @@ control_start(void)
 								  .wants = TAIL_CHANGES,
 								  .patience_seconds = PATIENCE_SECONDS};
 	tail_listen(&control.tail);
+	ev_timer_init(&control.unheard, look_unheard, PATIENCE_SECONDS, PATIENCE_SECONDS);
+	ev_timer_start(usherd_loop, &control.unheard);
+	db_on_stands(database_stands);
 	db_on_ready(database_came);
 }

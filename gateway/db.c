@@ -46,6 +46,7 @@ static bool stopped;
 static Oid types[DB_TYPES];
 static void (*ready_callbacks[READY_CALLBACKS_MAX])(void);
 static int nready_callbacks;
+static void (*on_stands)(bool stands);
 static char told_error[300]; /* the failure that the journal knows, and since when */
 static double told_at;
 static unsigned random_seed;
@@ -71,6 +72,12 @@ lane_stands(const Lane *lane)
 		if (lane->connections[i].state == DB_UP)
 			return true;
 	return false;
+}
+
+bool
+db_stands(DbLane lane)
+{
+	return lane_stands(&lanes[lane]);
 }
 
 bool
@@ -111,6 +118,12 @@ db_on_ready(void (*callback)(void))
 		ready_callbacks[nready_callbacks++] = callback;
 	else
 		journal(JOURNAL_ERROR, "too many wait for the database");
+}
+
+void
+db_on_stands(void (*callback)(bool stands))
+{
+	on_stands = callback;
 }
 
 /* It stands in the detail. */
@@ -375,6 +388,8 @@ db_connection_ended(DbConnection *connection)
 {
 	connection->failures = 0;
 	connection->retry_at = db_now() + retry_seconds(1);
+	if (on_stands != NULL && !stopped && !anything_stands())
+		on_stands(false);
 	look_ready();
 }
 
@@ -405,6 +420,8 @@ db_attempt_ended(DbAttempt *attempt)
 			for (int i = 0; i < LANES; i++)
 				for (int j = 0; j < lanes[i].nconnections; j++)
 					lanes[i].connections[j].retry_at = 0;
+		if (alone && on_stands != NULL)
+			on_stands(true);
 		connect_due();
 		look_ready();
 		db_lane_pump(connection->lane);

@@ -97,7 +97,10 @@ extern Oid db_type(const char *name);
 /* Of US004 position_gone: the oldest position that is kept, as usher.oldest_position(); -1: it is another error. */
 extern int64_t db_oldest_position(const PGresult *error);
 
-/* Called when connections stand again after none did (to read what was missed). */
+/* Called when every lane has a connection again after one had none (to read what was missed). */
 extern void db_on_ready(void (*callback)(void));
+/* Called with true when the first connection stands, before any call leaves on it, and with false when none does any more. */
+extern void db_on_stands(void (*callback)(bool stands));
+extern bool db_stands(DbLane lane); /* has it a connection? */
 
 #endif /* USHERD_DB_H */

@@ -16,12 +16,11 @@
 #include "fanout_block.h"
 #include "fanout_class.h"
 #include "fanout_ring.h"
+#include "fanout_round.h"
 #include "fanout_turn.h"
 #include "tail.h"
 #include "usherd.h"
 
-#define FRAME_EVENTS  512
-#define FRAME_BYTES   65536
 #define RETRY_SECONDS 0.5
 
 static struct
@@ -30,7 +29,6 @@ static struct
 	bool known;
 	uint64_t seen; /* the ring's events in front of it were matched */
 	Client *clients;
-	Class *touched; /* in this round */
 	Client *ahead; /* have subscriptions that begin behind the end */
 	int64_t ahead_min; /* none of them begins in front of it */
 	TailListener tail;
@@ -76,6 +74,7 @@ class_list_leave(Client *client)
 		client->class->clients = client->class_next;
 	if (client->class_next)
 		client->class_next->class_previous = client->class_previous;
+	client->class->nclients--;
 }
 
 static void
@@ -88,6 +87,7 @@ class_list_join(Client *client)
 	if (client->class_next)
 		client->class_next->class_previous = client;
 	client->class->clients = client;
+	client->class->nclients++;
 }
 
 /* Its live subscriptions have changed. */
@@ -340,100 +340,10 @@ subscription_start(Subscription *s, int64_t after)
  */
 
 static void
-touch(Class *class, uint64_t number)
-{
-	if (class->nevents == class->size)
-	{
-		class->size = class->size ? class->size * 2 : 4;
-		class->events = realloc(class->events, sizeof(uint64_t) * (size_t) class->size);
-		if (class->events == NULL)
-			abort();
-	}
-	if (class->nevents == 0)
-	{
-		class->touched = fanout.touched;
-		fanout.touched = class;
-	}
-	class->events[class->nevents++] = number;
-}
-
-/* The frame of some of the class's events, from *at on; position: what it brings its clients to. */
-static Frame *
-next_frame(const Class *class, int *at, int64_t *position)
-{
-	static Slice events[FRAME_EVENTS];
-	size_t bytes = 0;
-	Frame *frame;
-	int n = 0;
-
-	*position = fanout.position;
-	while (*at < class->nevents && n < FRAME_EVENTS && bytes < FRAME_BYTES)
-	{
-		const RingEvent *event = ring_event(class->events[(*at)++]);
-
-		events[n++] = event->event.json;
-		bytes += event->event.json.len;
-		*position = event->position;
-	}
-	if (*at == class->nevents)
-		*position = fanout.position;
-	fanout.counts.made++;
-	frame = class->transport->frame(NULL, events, n, *position);
-	frame->events = n;
-	return frame;
-}
-
-/* Everybody who can be written to gets everything; the others fall back to where they are. */
-static void
-hand_over(Class *class, int64_t before)
-{
-	const Transport *transport = class->transport;
-	int at = 0;
-
-	while (at < class->nevents && class->clients)
-	{
-		int64_t position;
-		Frame *frame = next_frame(class, &at, &position);
-
-		for (Client *client = class->clients, *next; client; client = next)
-		{
-			next = client->class_next;
-			if (transport->choked(client))
-			{
-				client_falls_back(client, before);
-				continue;
-			}
-			transport->send(client, frame);
-			fanout.counts.frames++;
-			fanout.counts.events += frame->events;
-		}
-		frame_release(frame);
-		before = position;
-	}
-	class->nevents = 0;
-	if (class->size > FRAME_EVENTS)
-	{
-		free(class->events);
-		class->events = NULL;
-		class->size = 0;
-	}
-}
-
-/* It is current, and has nothing of what lies behind this position. */
-static void
-fall_back(Client *client, int64_t position)
-{
-	if (!client->current)
-		return;
-	client_falls_back(client, position);
-	turn_queue(client);
-}
-
-static void
 all_fall_back(int64_t position)
 {
 	for (Client *client = fanout.clients; client; client = client->next)
-		fall_back(client, position);
+		turn_instead(client, position);
 }
 
 /* Those with a subscription that begins in front of where the log ends now: its first events are no class's. */
@@ -446,7 +356,7 @@ reached_fall_back(int64_t position, int64_t end)
 		for (const Subscription *s = client->subscriptions; s; s = s->next)
 		{
 			if (s->ahead && s->position < end)
-				fall_back(client, position);
+				turn_instead(client, position);
 			else if (s->ahead && s->position < min)
 				min = s->position;
 		}
@@ -480,15 +390,10 @@ tail_moved(TailListener *listener, int64_t position, bool jumped)
 	fanout.position = position;
 	if (!jumped && ring_floor() <= before)
 		for (uint64_t number = fanout.seen; number < ring_end(); number++)
-			class_match(ring_event(number)->tenant, &ring_event(number)->event, touch, number);
+			class_match(ring_event(number)->tenant, &ring_event(number)->event, round_touch,
+						number);
 	fanout.seen = ring_end();
-	while (fanout.touched)
-	{
-		Class *class = fanout.touched;
-
-		fanout.touched = class->touched;
-		hand_over(class, before);
-	}
+	round_hand_over(before);
 	fanout.counts.rounds++;
 	fanout.counts.seconds += ev_time() - began;
 }

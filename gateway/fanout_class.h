@@ -39,6 +39,7 @@ struct Class
 	Tenant *tenant;
 	int users;
 	Client *clients; /* those that have everything up to the fan-out's position */
+	int nclients; /* as many */
 	uint64_t *events; /* of the ring, that are to be handed over in this round */
 	int nevents, size;
 	Class *touched; /* the next class that has some */

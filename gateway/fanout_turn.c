@@ -73,6 +73,15 @@ turn_queue(Client *client)
 }
 
 void
+turn_instead(Client *client, int64_t position)
+{
+	if (!client->current)
+		return;
+	client_falls_back(client, position);
+	turn_queue(client);
+}
+
+void
 turn_leave(Client *client)
 {
 	if (!client->queued)

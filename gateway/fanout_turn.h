@@ -9,6 +9,8 @@
 
 extern void turn_start(void);
 extern void turn_queue(Client *client); /* it can go on, or may want to */
+/* If it is current: it has nothing of what lies behind this position, and gets it in its turn. */
+extern void turn_instead(Client *client, int64_t position);
 extern void turn_leave(Client *client);
 
 /* fanout.c */

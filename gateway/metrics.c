@@ -260,7 +260,8 @@ add_live(Text *out)
 	one(out, "usherd_live_classes", "gauge",
 		"Sets of subscriptions that clients have; those of one share what is written.", c.classes);
 	one(out, "usherd_live_clients_slow", "gauge",
-		"Clients that have not everything, because their sockets take no more.", c.slow);
+		"Clients that have not everything: their sockets take no more, or their turn has not come.",
+		c.slow);
 	one(out, "usherd_live_clients_behind", "gauge",
 		"Slow ones, that read the log from the database until they have caught up.", c.behind);
 	one(out, "usherd_live_lag_events", "gauge",

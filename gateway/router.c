@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "identity_wait.h"
 #include "lib/cloudevent_in.h"
 #include "lib/uri.h"
 #include "listener.h"
@@ -414,7 +415,7 @@ credential(Request *request, Identity **identity, const char **reason)
 	Slice ticket = request->route->ticket ? request_query(request, "ticket") : (Slice){NULL, 0};
 
 	if (ticket.data == NULL)
-		return identity_of(header, &request->address, identity, reason, identified, request);
+		return identity_ask(header, &request->address, identity, reason, identified, request);
 	if (header.data == NULL)
 		return ticket_identity(ticket, request->route->ticket, &request->address, reason,
 							   identified, request);

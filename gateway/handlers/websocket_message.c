@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../identity_wait.h"
 #include "../signals.h"
 #include "../usherd.h"
 #include "websocket.h"
@@ -151,8 +152,8 @@ message_auth(Socket *socket, JsonValue token)
 	memcpy(header, "Bearer ", 7);
 	len = 7 + json_unescape(token, header + 7);
 	socket->checking = true;
-	outcome = identity_of((Slice){header, len}, &socket->address, &identity, &reason, checked_later,
-						  socket);
+	outcome = identity_ask((Slice){header, len}, &socket->address, &identity, &reason,
+						   checked_later, socket);
 	free(header); /* no token outlives its check */
 	if (outcome == IDENTITY_PENDING)
 		return;
