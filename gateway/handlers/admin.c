@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../control.h"
+#include "../fanout.h"
 #include "../lib/json_check.h"
 #include "../metrics.h"
 #include "../router.h"
@@ -145,7 +146,7 @@ status_read(void *context, DbOutcome outcome, PGresult *result)
 		reply_unavailable(request, "not-ready", "the database cannot be reached");
 	else if (!control_ready())
 		reply_unavailable(request, "not-ready", "the revocations have not been read yet");
-	else if (!tail_follows())
+	else if (!tail_follows() || !fanout_ready())
 		reply_unavailable(request, "not-ready", "the log cannot be followed");
 	else if (usherd_draining())
 		reply_unavailable(request, "not-ready", "usherd is about to end");

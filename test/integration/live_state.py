@@ -230,13 +230,13 @@ class State(gateway_lib.Api):
             await one.say("unsubscribe", sub="b")
             await one.frame("unsubscribed")
             with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(7)")
+                cursor.execute("SELECT pg_advisory_lock(7)")
                 ref = await one.say("subscribe", sub="waits", snapshot="waits")
                 await one.nothing_more()        # it is under way
                 for live in (one, two):
                     await live.refused(429, snapshot="waits")
                     await live.refused(429)
-                connection.commit()
+                cursor.execute("SELECT pg_advisory_unlock(7)")
             ensure((await one.frame("subscribed"))["ref"] == ref and (await one.frame("snapshot"))["data"] == 1, "it comes")
             await two.refused(429)
             await one.say("unsubscribe", sub="waits")
