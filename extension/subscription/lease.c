@@ -197,7 +197,7 @@ take(const UsherSubscription *subscription, const UsherLeased *leased, const Lea
 
 	Ensure(is_free(l), "a partition is leased twice");
 	if (l != NULL && usher_lease_ended_here(l->lease))
-		usher_lease_replaced(l);
+		usher_lease_replaced(l, template->lease);
 	l = hash_search(usher_lease_table, &key, HASH_ENTER_NULL, NULL);
 	if (l == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

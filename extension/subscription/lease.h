@@ -40,7 +40,7 @@ extern Lease *usher_lease_entry(int32 subscription_id, int partition);
 extern void usher_lease_given_back_at_abort(const UsherSubscription *subscription, int64 lease);
 extern bool usher_lease_ended_here(int64 lease);
 extern int64 usher_lease_moved_here(int64 lease);
-extern void usher_lease_replaced(const Lease *l);
+extern void usher_lease_replaced(const Lease *l, int64 by);
 extern void usher_pollers_wake(int32 subscription_id);
 
 #endif /* USHER_LEASE_H */

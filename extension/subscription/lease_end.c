@@ -38,13 +38,14 @@ static int nchanges, changes_size;
 static int
 	nwakes; /* the first of the changes, once these are done: whose pollers are to be woken */
 
-/* Of a lease that this transaction has acknowledged, a partition that it has taken anew: what is to be counted at the commit. */
+/*
+ * Of a lease that this transaction has acknowledged, a partition that it has
+ * taken anew: counted at the commit, and what it was again when that is undone.
+ */
 typedef struct Replaced
 {
-	int64 lease;
-	int partition;
-	TimestampTz taken_at;
-	UsherKinds kinds;
+	int64 by; /* the new lease; 0: it is back */
+	Lease old;
 } Replaced;
 
 static Replaced *replaced;
@@ -109,7 +110,7 @@ usher_pollers_wake_at_commit(const UsherSubscription *subscription)
 
 /* The entry is about to be taken for another lease. */
 void
-usher_lease_replaced(const Lease *l)
+usher_lease_replaced(const Lease *l, int64 by)
 {
 	if (nreplaced == replaced_size)
 	{
@@ -118,7 +119,7 @@ usher_lease_replaced(const Lease *l)
 					   ? repalloc(replaced, replaced_size * sizeof(Replaced))
 					   : MemoryContextAlloc(TopMemoryContext, replaced_size * sizeof(Replaced));
 	}
-	replaced[nreplaced++] = (Replaced){l->lease, l->key.partition, l->taken_at, l->kinds};
+	replaced[nreplaced++] = (Replaced){by, *l};
 }
 
 /* Was it given back by this transaction, as far as it is concerned? */
@@ -208,8 +209,8 @@ count_completed(const Change *change)
 				count_kinds(&counting, &l->kinds, l->taken_at);
 		}
 		for (int i = 0; i < nreplaced; i++)
-			if (replaced[i].lease == change->lease)
-				count_kinds(&counting, &replaced[i].kinds, replaced[i].taken_at);
+			if (replaced[i].by != 0 && replaced[i].old.lease == change->lease)
+				count_kinds(&counting, &replaced[i].old.kinds, replaced[i].old.taken_at);
 	}
 }
 
@@ -236,11 +237,26 @@ count_failed(const Change *change)
 	if (l != NULL)
 		take_kind(&l->kinds, change->series);
 	for (int i = 0; l == NULL && i < nreplaced; i++)
-		if (replaced[i].partition == change->partition && replaced[i].lease == change->lease)
-			take_kind(&replaced[i].kinds, change->series);
+		if (replaced[i].by != 0 && replaced[i].old.key.partition == change->partition &&
+			replaced[i].old.lease == change->lease)
+			take_kind(&replaced[i].old.kinds, change->series);
 }
 
-/* Returns whether partitions came free. */
+/* The lease that the partition was taken from is in its place again. */
+static bool
+put_back(Lease *l)
+{
+	for (int i = nreplaced - 1; i >= 0; i--)
+		if (replaced[i].by == l->lease && replaced[i].old.key.partition == l->key.partition)
+		{
+			*l = replaced[i].old;
+			replaced[i].by = 0;
+			return true;
+		}
+	return false;
+}
+
+/* Returns whether partitions came free, or back. */
 static bool
 apply(const Change *change)
 {
@@ -258,15 +274,24 @@ apply(const Change *change)
 		if (l == NULL)
 			continue;
 		if (change->kind == MOVED)
-			l->from = Max(l->from, change->upto);
-		else
 		{
-			hash_search(usher_lease_table, &l->key, HASH_REMOVE, NULL);
-			any = true;
+			l->from = Max(l->from, change->upto);
+			continue;
 		}
+		if (change->kind != TAKEN || !put_back(l))
+			hash_search(usher_lease_table, &l->key, HASH_REMOVE, NULL);
+		any = true;
 	}
 	LWLockRelease(usher_shared->lease_lock);
 	return any;
+}
+
+/* What was done to leases is undone from the last to the first: one may have replaced another. */
+static void
+settle(Change *change, bool committed)
+{
+	if (change->kind != WAKE && committed == (change->kind != TAKEN) && apply(change))
+		change->kind = WAKE;
 }
 
 /* Allocates and raises nothing.  The transaction's locks are still held: nobody is woken yet. */
@@ -277,17 +302,17 @@ xact_callback(XactEvent event, void *arg)
 
 	if (nchanges == 0 || !(committed || event == XACT_EVENT_ABORT))
 		return;
+	if (committed)
+		for (int i = 0; i < nchanges; i++)
+			settle(&changes[i], true);
+	else
+		for (int i = nchanges - 1; i >= 0; i--)
+			settle(&changes[i], false);
 	nwakes = 0;
 	for (int i = 0; i < nchanges; i++)
-	{
-		Change change = changes[i];
-		bool wake = change.kind == WAKE;
-
-		if (!wake && committed == (change.kind != TAKEN))
-			wake = apply(&change);
-		if (wake && (nwakes == 0 || changes[nwakes - 1].subscription_id != change.subscription_id))
-			changes[nwakes++] = change;
-	}
+		if (changes[i].kind == WAKE &&
+			(nwakes == 0 || changes[nwakes - 1].subscription_id != changes[i].subscription_id))
+			changes[nwakes++] = changes[i];
 	nchanges = nreplaced = 0;
 }
 
@@ -308,17 +333,15 @@ subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId par
 
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
+	for (int i = nchanges - 1; i >= 0 && event == SUBXACT_EVENT_ABORT_SUB; i--)
+		if (changes[i].subid == mine)
+			settle(&changes[i], false);
 	for (int i = 0; i < nchanges; i++)
 	{
 		Change *c = &changes[i];
 
-		if (c->subid == mine && event == SUBXACT_EVENT_ABORT_SUB)
-		{
-			if (c->kind == TAKEN && apply(c))
-				c->kind = WAKE;
-			if (c->kind != WAKE)
-				continue;
-		}
+		if (c->subid == mine && event == SUBXACT_EVENT_ABORT_SUB && c->kind != WAKE)
+			continue;
 		if (c->subid == mine)
 			c->subid = parent;
 		changes[kept++] = *c;

@@ -124,12 +124,36 @@ class Commits(gateway_lib.Api):
         self.refused_then_done(lambda: self.c.post(path + "ack", lease, Idempotency_Key="ack"), 204)
         lease, position = got(2)
         self.refused_then_done(lambda: self.c.post(path + "nack", dict(lease, position=position, error="no"), Idempotency_Key="nack"), 204)
-        # a poll of its member ends a lease, also one that fails; nothing is acknowledged by it, and the event comes again
-        lease, position = got(1)
+        # a poll that fails acknowledges nothing and takes nothing: the lease is what it was, and the same poll works, with and without a key
+        for key in ("poll", None):
+            lease, position = got(1)
+            poll = dict(member="m", ack=lease["lease"], max=1)
+            page = self.refused_then_done(lambda: self.c.post(path + "poll", poll, **({"Idempotency_Key": key} if key else {})), 200).json()
+            ensure([(item["event"]["position"] > position, item["attempt"]) for item in page["items"]] == [(True, 1)], "%s behind %d" % (page, position))
+            self.fine(self.c.append("work-%s" % key, kind="work.todo"), 201)
+            lease, position = {"lease": page["lease"]}, page["items"][0]["event"]["position"]
         with self.failing("53100"):
-            self.refused(self.c.post(path + "poll", dict(member="m", ack=lease["lease"]), Idempotency_Key="poll"), "53100")
-        self.problem(self.c.post(path + "poll", dict(member="m", ack=lease["lease"]), Idempotency_Key="poll"), 409, "lease-lost")
-        ensure(got(1)[1] == position, "an acknowledgement that failed was done")
+            self.refused(self.c.post(path + "poll", dict(member="m", ack=lease["lease"])), "53100")
+        self.refused_then_done(lambda: self.c.post(path + "ack", lease), 204)
+        ensure(got(1)[1] > position, "what was acknowledged came again")
+        # without an acknowledgement a poll gives up what its member has; then it comes again, no more often tried
+        self.cluster.rows("SELECT usher.subscribe('again', 'again.*', options => '{\"max_attempts\": 3, \"backoff\": \"10 ms\"}')")
+        self.fine(self.c.append("again-1", kind="again.todo"), 201)
+        path = "/v1/subscriptions/again/"
+
+        def item(**body):
+            page = self.poll(self.c, "again", wait=5, **body)
+            ensure(len(page["items"]) == 1, "%s" % page)
+            return page["lease"], page["items"][0]["event"]["position"], page["items"][0]["attempt"]
+        lease, position, attempt = item()
+        self.fine(self.c.post(path + "nack", {"lease": lease, "position": position, "error": "no"}), 204)
+        failures = self.failures()
+        with self.failing("F0001"):
+            lib.wait_until(lambda: self.c.post(path + "poll", {"member": "m"}).status == 500, 10, "the retry to be due")
+            for _ in range(3):
+                self.refused(self.c.post(path + "poll", {"member": "m"}), "F0001")
+        ensure(self.failures() >= failures + 4, "polls of a retry commit nothing")
+        ensure(item()[1:] == (position, attempt + 1), "an attempt was counted that nobody has seen")
         self.refused_then_done(lambda: self.c.post("/v1/dead-letters/replay", {"subscription": "work"}), 202)
 
     def bookings(self):

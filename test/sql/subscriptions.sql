@@ -285,6 +285,28 @@ SELECT usher.unsubscribe('plain');
 SELECT pg_temp.try(format('SELECT usher.ack(''plain'', %s)', pg_temp.lease()));
 SELECT count(*) FROM usher.parked_keys k WHERE NOT EXISTS (SELECT FROM usher.subscriptions s WHERE s.subscription_id = k.subscription_id);
 
+-- what was acknowledged and taken anew is as it was when that is undone, wholly or down to a savepoint
+SELECT usher.subscribe('undone', 'sub.*', partitions => 2);
+SELECT pg_temp.add('u-1/1', 'u-1/2', 'u-1/3', 'u-1/4');
+SELECT pg_temp.got('undone', 1);
+BEGIN;
+SELECT pg_temp.got('undone', 1, ack => pg_temp.lease());
+SAVEPOINT a;
+SELECT pg_temp.got('undone', 1, ack => pg_temp.lease());
+SELECT pg_temp.got('undone', 1, ack => pg_temp.lease());
+ROLLBACK TO a;
+SELECT pg_temp.got('undone', 1, ack => pg_temp.lease());
+SAVEPOINT b;
+SELECT pg_temp.got('undone', 1, ack => pg_temp.lease());
+RELEASE b;
+ROLLBACK;
+SELECT pg_temp.got('undone', 1, ack => pg_temp.lease());
+SELECT pg_temp.done('undone');
+SELECT pg_temp.got('undone');
+SELECT pg_temp.done('undone');
+SELECT pg_temp.got('undone');
+SELECT usher.unsubscribe('undone');
+
 -- category, stream, published events
 SELECT usher.subscribe('category', '*', NULL, 8, '{"category": "k"}'), usher.subscribe('stream', '**', NULL, 8, '{"stream": "k-*"}');
 SELECT pg_temp.add('k-1/1', 'kk-1/1', 'k-2/1');
