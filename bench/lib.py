@@ -277,11 +277,10 @@ def pgbench(cluster, database, script, clients, seconds):
 
 def compile_c(cluster, name, *libraries):
     """Build bench/src/<name>.c beside the cluster; the path of the program."""
-    flags = subprocess.run(['pkg-config', '--cflags', '--libs', 'libpq'], capture_output=True, text=True)
-    flags = flags.stdout.split() if flags.returncode == 0 else ['-I/usr/include/postgresql', '-lpq']
+    include = subprocess.run(['pg_config', '--includedir'], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     program = cluster.dir / name
     subprocess.run(['cc', '-std=c11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-o', program,
-                    BENCH / 'src' / f'{name}.c', *flags, *libraries], check=True)
+                    BENCH / 'src' / f'{name}.c', '-I' + include, '-lpq', *libraries], check=True)
     return str(program)
 
 

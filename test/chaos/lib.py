@@ -62,6 +62,12 @@ def foreign(*arguments):
     return done.stdout.strip()
 
 
+def libpq_flags():
+    """What a C program of a test is compiled with that talks to PostgreSQL."""
+    include = subprocess.run(["pg_config", "--includedir"], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout.strip()
+    return ["-I" + include, "-lpq"]
+
+
 def wait_until(condition, seconds, what, pause=0.02):
     """Poll until condition() is true; return its value. The seconds are those of a quiet machine."""
     deadline = time.monotonic() + PATIENCE * seconds

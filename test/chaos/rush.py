@@ -30,9 +30,8 @@ PASSING = (429, 503)
 def build(directory):
     """The load generator."""
     program = os.path.join(directory, "rush_program")
-    flags = subprocess.run(["pkg-config", "--cflags", "libpq"], stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
     subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program,
-                    os.path.join(lib.ROOT, "bench", "src", "rush.c")] + (flags or ["-I/usr/include/postgresql"]) + ["-lcrypto"], check=True)
+                    os.path.join(lib.ROOT, "bench", "src", "rush.c")] + lib.libpq_flags() + ["-lcrypto"], check=True)
     return program
 
 

@@ -32,10 +32,8 @@ class Revoked(gateway_lib.Api):
     def __init__(self):
         super().__init__()
         self.program = os.path.join(self.daemon.dir, "realtime")
-        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpq"], stdout=subprocess.PIPE, universal_newlines=True)
-        flags = flags.stdout.split() if flags.returncode == 0 else ["-I/usr/include/postgresql", "-lpq"]
         subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", self.program,
-                        os.path.join(lib.ROOT, "bench", "src", "realtime.c")] + flags, check=True)
+                        os.path.join(lib.ROOT, "bench", "src", "realtime.c")] + lib.libpq_flags(), check=True)
 
     def metric(self, name):
         text = self.daemon.admin().get("/metrics").body.decode()
