@@ -228,15 +228,14 @@ def test_cut():
     proxy = Proxy(nats.port)
     run = Drive(*options("url=nats://127.0.0.1:%d" % proxy.port, "timeout_ms=1000", "--count", 30_000, "--topics", 5,
                          "--rate", 15_000, "--reopen", 200))
+    proxy.bytes_per_second = 1_000_000      # until the silence, so that it does not come when all is done
     for n in range(7):
         time.sleep(random.uniform(0.1, 0.25))   # when it is cut does not matter
         if n == 4:
             length = nats.length()
             wait_until(lambda: run.process.poll() is not None or nats.length() > length + 200, 30, "messages")
-            proxy.flows.clear()     # nothing comes through, and nobody says so
-            time.sleep(1.8)
-            proxy.cut()
-            proxy.flows.set()
+            ensure(run.process.poll() is None, "all was done before the silence")
+            proxy.silence(1.8)
         proxy.cut()
     result = run.result()
     ensure_done(result, position=30_000)

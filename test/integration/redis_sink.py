@@ -195,13 +195,14 @@ def test_cut():
     proxy = Proxy(redis.port)
     run = Drive("redis", "url=redis://127.0.0.1:%d" % proxy.port, "timeout_ms=1500", "--log-id", LOG, "--count", 40_000,
                 "--topics", 5, "--rate", 20_000, "--reopen", 200)
+    proxy.bytes_per_second = 1_000_000      # until the silence, so that it does not come when all is done
     for n in range(8):
         time.sleep(random.uniform(0.1, 0.25))   # when it is cut does not matter
         if n == 4:
-            proxy.flows.clear()     # nothing comes through, and nobody says so
-            time.sleep(2)
-            proxy.cut()
-            proxy.flows.set()
+            length = redis.cli("XLEN", "drive-0")
+            wait_until(lambda: run.process.poll() is not None or redis.cli("XLEN", "drive-0") > length + 40, 30, "messages")
+            ensure(run.process.poll() is None, "all was done before the silence")
+            proxy.silence(2)
         proxy.cut()
     result = run.result()
     ensure_done(result, position=40_000)

@@ -148,7 +148,7 @@ class Server:
 
 
 class Proxy(threading.Thread):
-    """Forwards TCP connections; they can be cut or held up, and answers shortened."""
+    """Forwards TCP connections; they can be cut, held up and slowed down."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
@@ -158,6 +158,7 @@ class Proxy(threading.Thread):
         self.sockets = set()
         self.flows = threading.Event()
         self.flows.set()
+        self.bytes_per_second = 0       # 0: as many as there are
         self.start()
 
     def run(self):
@@ -179,6 +180,8 @@ class Proxy(threading.Thread):
                 if not data:
                     break
                 self.flows.wait()
+                if self.bytes_per_second:
+                    time.sleep(len(data) / self.bytes_per_second)
                 sink.sendall(data)
         except OSError:
             pass
@@ -189,6 +192,14 @@ class Proxy(threading.Thread):
             except OSError:
                 pass
             end.close()
+
+    def silence(self, seconds):
+        """Nothing comes through, and nobody says so; then all is cut, and as fast as it can be."""
+        self.flows.clear()
+        time.sleep(seconds)
+        self.cut()
+        self.bytes_per_second = 0
+        self.flows.set()
 
     def cut(self):
         """End all connections, with whatever is on its way."""
