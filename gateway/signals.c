@@ -63,7 +63,7 @@ static struct
 	int queued;
 	size_t bytes;
 	bool sending, reading, again;
-	bool offered;
+	bool offered, heard;
 	bool known; /* else after says nothing: begin with what comes now */
 	int64_t after;
 	char after_text[24];
@@ -298,6 +298,7 @@ have_read(void *context, DbOutcome outcome, PGresult *result)
 		return;
 	}
 	signals.offered = PQgetvalue(result, 0, 0)[0] == 'f';
+	signals.heard = true;
 	next = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
 	if (signals.known)
 	{
@@ -362,6 +363,12 @@ bool
 signals_offered(void)
 {
 	return signals.offered;
+}
+
+bool
+signals_heard(void)
+{
+	return signals.heard;
 }
 
 SignalCounts

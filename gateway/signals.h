@@ -19,6 +19,7 @@
 
 extern void signals_start(void);
 extern bool signals_offered(void); /* the database is known, and no standby */
+extern bool signals_heard(void); /* the database has been asked */
 
 /* false: dropped, for there are too many, or none are offered.  data: JSON that was checked. */
 extern bool signals_send(const char *tenant, Slice topic, Slice data, const char *sender);

@@ -12,6 +12,7 @@
 #include "../lib/json_check.h"
 #include "../metrics.h"
 #include "../router.h"
+#include "../signals.h"
 #include "../tail.h"
 #include "../usherd.h"
 #include "handlers.h"
@@ -146,7 +147,7 @@ status_read(void *context, DbOutcome outcome, PGresult *result)
 		reply_unavailable(request, "not-ready", "the database cannot be reached");
 	else if (!control_ready())
 		reply_unavailable(request, "not-ready", "the revocations have not been read yet");
-	else if (!tail_follows() || !fanout_ready())
+	else if (!tail_follows() || !fanout_ready() || !signals_heard())
 		reply_unavailable(request, "not-ready", "the log cannot be followed");
 	else if (usherd_draining())
 		reply_unavailable(request, "not-ready", "usherd is about to end");

@@ -18,6 +18,7 @@
 #include "../lib/websocket_deflate.h"
 #include "../live.h"
 #include "../router.h"
+#include "../signals.h"
 #include "../usherd.h"
 #include "handlers.h"
 #include "websocket.h"
@@ -464,7 +465,7 @@ handle_websocket(Request *request)
 		reply_problem(request, 400, "invalid-header", NULL, "the subprotocol is usher.v1");
 	else if (!live_origin_allowed(request))
 		reply_problem(request, 403, "origin", NULL, "pages of this origin are not served");
-	else if (!fanout_ready())
+	else if (!fanout_ready() || !signals_heard()) /* its welcome tells of both */
 		reply_unavailable(request, "unavailable", "the end of the log is not known yet");
 	else if (request->connection == NULL)
 		reply(request, 200, NULL, "", 0);

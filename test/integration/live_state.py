@@ -300,6 +300,12 @@ class State(gateway_lib.Api):
         process = subprocess.Popen(["node", "--experimental-websocket", os.path.join(HERE, "src", "state_client.mjs"),
                                     "http://127.0.0.1:%d" % self.daemon.port], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, USHER_TOKEN=self.token(user="ann")))
+        try:
+            self.follow_with_node(process)
+        finally:
+            process.kill()
+
+    def follow_with_node(self, process):
         ensure(process.stdout.readline().strip() == "ready", "node is not ready: %s" % process.stderr.read()[-500:] if process.poll() else "")
         before = self.cluster.value("SELECT sum(n) FROM shop.counted WHERE tenant = 'default'")
         self.append(3)
@@ -308,7 +314,7 @@ class State(gateway_lib.Api):
         self.daemon.start()
         self.append(2)
         self.cluster.rows("SELECT usher.append('count-1', 'count.end')")
-        output, errors = process.communicate(timeout=NODE_SECONDS)
+        output, errors = process.communicate(timeout=NODE_SECONDS * lib.PATIENCE)
         ensure(process.returncode == 0, "node ended with %d: %s" % (process.returncode, errors[-500:]))
         found = json.loads(output.strip().split("\n")[-1])
         ensure(found["snapshots"] == [before] and found["count"] == before + 10, "%s instead of %d and %d" % (found, before, before + 10))

@@ -30,6 +30,8 @@
 #define TIMES_MAX 4000000
 #define LATE_US   100000
 #define LATE_MAX  1000
+/* Of the slow ones: it is full before usherd would send them a ping, which waits for them then. */
+#define RECEIVE_BUFFER 262144
 
 static const char position_mark[] = "{\"position\":", time_mark[] = "\"t\": ";
 
@@ -46,7 +48,7 @@ typedef struct Client
 typedef struct Group
 {
 	Client *clients;
-	int n, epoll;
+	int n, epoll, receive_buffer;
 	void (*take)(Client *client, const char *text, const char *end);
 } Group;
 
@@ -99,6 +101,8 @@ begin(Group *group, int i, bool websocket, const char *types)
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	client->websocket = websocket;
 	client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (group->receive_buffer > 0)
+		setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &group->receive_buffer, sizeof(int));
 	if (client->fd < 0 || connect(client->fd, (struct sockaddr *) &to, sizeof(to)) != 0)
 		die("connect");
 	len = snprintf(text, sizeof(text),
@@ -275,7 +279,7 @@ caught_up(Group *slow, long long wanted)
 int
 main(int argc, char **argv)
 {
-	Group slow = {.take = take_position}, fast = {.take = take_time};
+	Group slow = {.take = take_position, .receive_buffer = RECEIVE_BUFFER}, fast = {.take = take_time};
 	pthread_t thread;
 	long long wanted, began;
 	bool same = true, disorder = false;

@@ -7,6 +7,7 @@ let ended = false;
 
 function finish() {
   if (!ended || !found.signals.length) return;
+  clearInterval(again);
   found.members = [...room.members.values()].map((member) => member.user);
   live.close();
   console.log(JSON.stringify(found));
@@ -31,10 +32,8 @@ const room = live.join('room', {
     finish();
   },
 });
-live.on('state', (state) => {
-  // a gateway that was just started offers topics a moment later, and what is sent then is lost
-  if (state === 'open') setTimeout(() => live.presence && room.signal({ hello: 'room' }), 300);
-});
+// a gateway that was just started offers topics a moment later, and what is sent then is lost
+const again = setInterval(() => live.presence && !found.signals.length && room.signal({ hello: 'room' }), 300);
 live.connect();
 await counter.ready;
 await room.ready;
