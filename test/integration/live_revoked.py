@@ -86,8 +86,10 @@ class Revoked(gateway_lib.Api):
                  % (sent, statistics.median(sum(times, [])), 3 * len(times), max(sum(times, []))))
         # a machine that does other things beside delivers less
         ensure(sent > 0.1 * SOCKETS * EVENTS_A_SECOND, "only %.0f deliveries a second: it shows nothing" % sent)
+        # a machine on which not even the load comes through is not at usherd's disposal
+        limit = MS_MAX if sent > 0.9 * SOCKETS * EVENTS_A_SECOND else MS_MAX * lib.PATIENCE
         for kind in zip(*times):
-            ensure(statistics.median(kind) < MS_MAX, "%s" % times)
+            ensure(statistics.median(kind) < limit, "limit %d ms: %s" % (limit, times))
 
     def settle(self):
         self.daemon.ensure_alive()
