@@ -45,7 +45,7 @@ class Hostile(gateway_lib.Api):
 
     async def wrong_tokens(self):
         """Wrong tokens in messages, and wrong tickets, count for their address, as those in headers do."""
-        limited = usherd.Usherd(self.cluster, name="limited", rate_limits=usherd.NO_LIMITS + " credentials=60/4").start()
+        limited = usherd.Usherd(self.cluster, name="limited", rate_limits=usherd.NO_LIMITS + " credentials=8/4").start()
         try:
             good = limited.token()
             wrong = [tokens.token(b"x" * 32, user="u%d" % n) for n in range(8)]
@@ -55,7 +55,7 @@ class Hostile(gateway_lib.Api):
             ensure(codes == [4401] * 3 + [4429] * 4, "wrong tokens: %s" % codes)
             ensure(await self.code(limited, good) == 0, "a token that is known")
             ensure(limited.client(user="new").get("/v1/whoami").status == 429, "a token that is not known, over HTTP")
-            await asyncio.sleep(5)
+            await asyncio.sleep(8)      # for one more
             statuses = []
             for n in range(8):
                 async with Sse(limited, None, "?ticket=ust_%048x" % n) as sse:
@@ -127,26 +127,40 @@ class Hostile(gateway_lib.Api):
 
     async def bodies(self, daemon, stack):
         """So many that have not come to their end; how many were refused."""
-        refused = 0
+        answers = []
         for _ in range(80):
             reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
             stack.callback(writer.close)
             writer.write(("POST /v1/streams/a-1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n"
                           "Authorization: Bearer %s\r\n\r\n" % daemon.token()).encode() + b" " * 50000)
-            with contextlib.suppress(asyncio.TimeoutError):
-                refused += b" 503 " in await asyncio.wait_for(reader.readline(), 0.05)
-        return refused
+            answers.append(asyncio.ensure_future(reader.readline()))
+        return sum(b" 503 " in answer for answer in await self.some(answers))
+
+    async def some(self, futures):
+        """What those have brought that are done, when some are and nothing more comes for a moment."""
+        done = set()
+        for _ in range(40):
+            count = len(done)
+            done, _ = await asyncio.wait(futures, timeout=0.5, return_when=asyncio.ALL_COMPLETED)
+            if done and len(done) == count:
+                break
+        for future in futures:
+            future.cancel()
+        return [future.result() for future in done]
 
     async def messages(self, daemon, stack):
-        refused = 0
+        lives = []
         for _ in range(60):
             live = await stack.enter_async_context(Live(daemon, daemon.token()))
             live.socket.transport.write(b"\x81\xff" + struct.pack("!Q", 65536) + bytes(4) + b" " * 65000)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(live.socket.wait_closed(), 0.05)
-                ensure(live.socket.close_code == 4503, "closed with %s" % live.socket.close_code)
-                refused += 1
-        return refused
+            lives.append(live)
+
+        async def closed(live):
+            await live.socket.wait_closed()
+            return live.socket.close_code
+        codes = await self.some([asyncio.ensure_future(closed(live)) for live in lives])
+        ensure(set(codes) <= {4503}, "closed with %s" % set(codes))
+        return len(codes)
 
     async def wants(self, daemon, stack):
         refused = 0
@@ -296,7 +310,7 @@ class Hostile(gateway_lib.Api):
                     for _, writer in pairs:
                         with contextlib.suppress(ConnectionError):
                             writer.write(b"S")
-                await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in pairs), return_exceptions=True), 20)
+                await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in pairs), return_exceptions=True), 20 * lib.PATIENCE)
                 await live.nothing_more()
             for _, writer in pairs:
                 writer.close()
@@ -305,7 +319,7 @@ class Hostile(gateway_lib.Api):
                 writer.write(half[:-7] + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
                 ensure(b" 101 " in await reader.readuntil(b"\r\n\r\n"), "no handshake")
                 writer.write(b"\x81\xff")      # half a head of a frame, and no token
-            ends = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in silent)), 20)
+            ends = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in silent)), 20 * lib.PATIENCE)
             ensure(all(end[:4] == b"\x88\x0f\x11\x31" for end in ends), "%s" % ends[0])
             for _, writer in silent:
                 writer.close()

@@ -6,9 +6,10 @@ import time
 
 import gateway_lib
 import websockets
+import lib
 from lib import ensure
 
-FRAME_SECONDS = 30
+FRAME_SECONDS = 30 * lib.PATIENCE
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 with open(os.path.join(ROOT, "docs", "realtime.schema.json")) as schema_file:
     SCHEMA = json.load(schema_file)

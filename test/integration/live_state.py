@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "chaos"))
@@ -176,8 +175,15 @@ class State(gateway_lib.Api):
 
     def limited(self, **settings):
         self.daemon.configure(**settings)
-        self.daemon.process.send_signal(1)
-        time.sleep(0.3)
+        self.reload(self.daemon)
+
+    def reload(self, daemon):
+        def times():
+            with open(daemon.log) as log:
+                return log.read().count("the configuration was read again")
+        before = times()
+        daemon.process.send_signal(1)
+        lib.wait_until(lambda: times() > before, 10, "the configuration to be read again")
 
     async def connections(self):
         self.limited(live_connections_per_user_max=3)
@@ -192,7 +198,7 @@ class State(gateway_lib.Api):
             socket = await websockets.connect("ws://127.0.0.1:%d/v1/ws" % self.daemon.port,
                                               extra_headers={"Authorization": "Bearer " + self.token(user="ann")})
             with contextlib.suppress(websockets.ConnectionClosed):
-                await asyncio.wait_for(socket.recv(), 10)
+                await asyncio.wait_for(socket.recv(), 10 * lib.PATIENCE)
             ensure(socket.close_code == 4429, "the fourth, with its token in the header: %s" % socket.close_code)
             async with Sse(self.daemon, self.token(user="ann")) as sse:
                 ensure(sse.status == 429, "the fourth, as a stream: %d" % sse.status)
@@ -207,7 +213,7 @@ class State(gateway_lib.Api):
                         if sse.status == 200:
                             return
                     await asyncio.sleep(0.05)
-            await asyncio.wait_for(comes_free(), 10)
+            await asyncio.wait_for(comes_free(), 10 * lib.PATIENCE)
         ensure(self.metric("usherd_live_limited_total") >= 3, "nobody is counted")
         lib.wait_until(lambda: self.metric("usherd_live_users") == 0, 10, "nobody to be there")
 
@@ -269,12 +275,12 @@ class State(gateway_lib.Api):
             others = [await come("acme", n, n % 2 == 0) for n in range(5)]
             ensure(others == [0] * 5, "another tenant is not let in: %s" % others)
             daemon.configure(live_connections_per_tenant_percent=100)
-            daemon.process.send_signal(1)
+            self.reload(daemon)
 
             async def more():
                 while await come("default", 99, True):
                     await asyncio.sleep(0.05)
-            await asyncio.wait_for(more(), 10)      # no share any more
+            await asyncio.wait_for(more(), 10 * lib.PATIENCE)      # no share any more
         daemon.stop()
 
     async def messages(self):
@@ -287,7 +293,7 @@ class State(gateway_lib.Api):
             codes = []
             for live in (one, two):
                 with contextlib.suppress(asyncio.TimeoutError):
-                    codes.append((await asyncio.wait_for(live.closed(), 2))[0])
+                    codes.append((await asyncio.wait_for(live.closed(), 2 * lib.PATIENCE))[0])
             ensure(4429 in codes, "60 messages of 40: %s" % codes)
             await other.nothing_more()
         self.limited(live_messages_per_user=0)

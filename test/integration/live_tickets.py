@@ -26,7 +26,7 @@ import websockets       # noqa: E402
 from live_lib import Live, Sse      # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
-BROWSER_SECONDS = 60
+BROWSER_SECONDS = 60 * lib.PATIENCE
 RACES, RUNNERS = 20, 8
 FILES = {"/": "src/ticket_page.html", "/event-websocket.js": "../../clients/js/event-websocket.js",
          "/match.js": "../../clients/js/match.js", "/sse.js": "../../clients/js/sse.js"}
@@ -98,7 +98,7 @@ class Tickets(gateway_lib.Api):
         """The welcome, or the status of a refusal."""
         try:
             async with websockets.connect(self.url(ticket, daemon), subprotocols=["usher.v1"], extra_headers=headers) as socket:
-                return json.loads(await asyncio.wait_for(socket.recv(), 10))
+                return json.loads(await asyncio.wait_for(socket.recv(), 10 * lib.PATIENCE))
         except websockets.InvalidStatusCode as error:
             return error.status_code
 
@@ -145,7 +145,7 @@ class Tickets(gateway_lib.Api):
 
     async def stream(self):
         """A ticket for server-sent events is good at both, again and again, for what its token may; it ends with the token."""
-        ticket = self.ticket("sse", scopes="subscribe:mine.*", exp=int(time.time()) + 4)
+        ticket = self.ticket("sse", scopes="subscribe:mine.*", exp=int(time.time()) + 10)
         for daemon in (self.daemon, self.other, self.daemon):
             async with Sse(daemon, None, "?types=mine.*&ticket=" + ticket) as sse:
                 ensure(sse.status == 200, "a stream by a ticket: %d" % sse.status)
@@ -155,7 +155,7 @@ class Tickets(gateway_lib.Api):
             async with Sse(daemon, None, "?types=yours.*&ticket=" + ticket) as sse:
                 ensure(sse.status == 403, "a ticket may more than its token: %d" % sse.status)
         async with Sse(self.other, None, "?types=mine.*&ticket=" + ticket) as sse:
-            ensure((await asyncio.wait_for(sse.named("end"), 15))["code"] == 4401, "a stream outlives its token")
+            ensure((await asyncio.wait_for(sse.named("end"), 30))["code"] == 4401, "a stream outlives its token")
         async with Sse(self.daemon, None, "?types=mine.*&ticket=" + ticket) as sse:
             ensure(sse.status == 401, "a ticket outlives its token: %d" % sse.status)
 

@@ -25,7 +25,7 @@ from websockets.frames import Close, Frame, Opcode      # noqa: E402
 from websockets.uri import parse_uri        # noqa: E402
 
 ROOT = os.path.join(HERE, "..", "..")
-SECONDS = 20
+SECONDS = 20 * lib.PATIENCE
 TEXT, BINARY, CONT, CLOSE, PING, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE, Opcode.PING, Opcode.PONG
 
 GOOD_UTF8 = ["", "Hello-µ@ßöäüàá-UTF-8!!", "κόσμε", "\x00", "\x80", "ࠀ", "\U00010000", "\x7f", "߿", "\uffff", "\U0010ffff", "\ud7ff", "\ue000", "\ufffd",
@@ -124,7 +124,7 @@ class Suite:
         done = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined",
                                "-fno-sanitize-recover=all", "-I" + os.path.join(ROOT, "gateway"), "-I" + os.path.join(ROOT, "extension"),
                                os.path.join(HERE, "src", "echo_websocket.c"), *(os.path.join(ROOT, "gateway", "lib", name) for name in ("websocket.c", "websocket_deflate.c", "text.c")), "-lcrypto", "-lz", "-o", program],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=120)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=120 * lib.PATIENCE)
         ensure(done.returncode == 0, "cc: %s" % done.stdout[-600:])
         self.errors = open(os.path.join(base, "errors"), "w+")
         self.server = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, universal_newlines=True)
