@@ -47,7 +47,7 @@ class Figures:
     """What the generator, or another client, has found; the count of each (status, kind)."""
 
     p99 = spent = None
-    kinds, cpu = {}, 0
+    kinds, cpu, written, maintained = {}, 0, 0, 0
 
     def __init__(self, **figures):
         self.__dict__.update(figures)
@@ -64,8 +64,12 @@ class Figures:
         return "{:,.0f}/s".format(self.rate) + p99 + self.costs(self.events)
 
     def costs(self, requests):
-        """CPU time a request: of the database, of other servers, and of the generator."""
-        return "" if self.spent is None else " (CPU %s us)" % "+".join("%.0f" % (seconds / requests * 1e6) for seconds in self.spent)
+        """Of a request: CPU time of the database, of other servers, and of the generator; WAL; and autovacuum's runs in the meantime."""
+        if self.spent is None:
+            return ""
+        written = ", WAL %.0f bytes" % (self.written / requests) if self.written >= requests else ""
+        maintained = ", autovacuum %d" % self.maintained if self.maintained else ""
+        return " (CPU %s us%s%s)" % ("+".join("%.0f" % (seconds / requests * 1e6) for seconds in self.spent), written, maintained)
 
 
 class Generator:
