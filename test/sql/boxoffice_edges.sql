@@ -182,6 +182,16 @@ SELECT sum((SELECT count(*) FROM usher.gateway_box_bookings('default', NULL, 're
 SELECT pg_stat_get_xact_numscans('boxoffice.bookings_refunds'::regclass) AS by_refund, pg_stat_get_xact_numscans('boxoffice.bookings'::regclass) AS all_rows,
     pg_stat_get_xact_tuples_returned('boxoffice.bookings_refunds'::regclass) AS rows_read;
 COMMIT;
+-- places of another event do not count for a limit; a key is the user's, whatever the event, limited (the first three shows) or not
+CREATE FUNCTION pg_temp.sell(show bigint, key text, n integer) RETURNS text LANGUAGE sql AS
+$$SELECT pg_temp.why(format('SELECT boxoffice.reserve(%s, %s, ''two'', %s, idempotency_key => %L)', show, (SELECT min(zone_id) FROM boxoffice.zones z WHERE z.show_id = show), n, key))$$;
+SELECT pg_temp.show(50) AS a, pg_temp.show(50) AS b, pg_temp.show(50) AS c, pg_temp.show(50) AS free \gset
+SELECT count(boxoffice.update_event(event_id, user_limit => 2)) FROM boxoffice.shows WHERE show_id IN (:a, :b, :c);
+SELECT pg_temp.sell(:a, 'k1', 2), pg_temp.sell(:b, 'k2', 1), pg_temp.sell(:b, 'k3', 1), pg_temp.sell(:free, 'k4', 3);
+SELECT pg_temp.sell(:a, 'k5', 1), pg_temp.sell(:b, NULL, 1), pg_temp.sell(:free, NULL, 3);
+SELECT pg_temp.sell(:c, 'k1', 2), pg_temp.sell(:c, 'k4', 1), pg_temp.sell(:free, 'k1', 2), pg_temp.sell(:free, 'k2', 1);
+SELECT pg_temp.sell(:a, 'k1', 2), pg_temp.sell(:b, 'k3', 1), pg_temp.sell(:free, 'k4', 3), pg_temp.sell(:c, 'k6', 2);
+SELECT show_id IN (:a, :b, :c) AS limited, count(*), sum(quantity) FROM boxoffice.bookings WHERE user_id = 'two' GROUP BY 1 ORDER BY 1;
 SELECT invariant, detail FROM boxoffice.check() WHERE NOT ok;
 \c postgres
 DROP DATABASE regress_usher_edges;
