@@ -1,67 +1,51 @@
 /*
  * gateway/batch.c
- *	  Coalescing: the queue of appends, what leaves when, and what becomes of it.
+ *	  Coalescing: queues, and what leaves when.
  *
- * An element waits in the queue, its tenant's turn by turn, travels in a group,
- * and ends by done().  A group that raised an error wrote nothing: the element
- * that the error names travels alone from then on and the others once more; if
- * it names none, the group is halved.  A group whose connection ended may have
- * been written: what can be recognised as a repeat (an idempotency key, or ids
- * of all events) is sent once more, the rest is unknown.
- *
- * Two elements with one key (tenant, user, key) never travel at the same time:
- * the first to leave the queue holds the key, the others wait with it.
+ * A channel is a queue and its way to the database: one for all tenants of a
+ * kind, or, of those that go in order, one for each connection, with the tenants
+ * whose names lead there.  What comes again goes before the queue.  Who travels
+ * alone is a single, all other batches are crowds.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "batch_room.h"
 #include "config.h"
-#include "db.h"
-#include "journal.h"
+#include "lib/siphash.h"
 
 #define RETRY_SECONDS_MAX 5.0
 #define PATIENCE_SECONDS  0.02
-/* All of a batch wait for all of it; so batches are smaller while several tenants are there. */
-#define MIXED_REQUESTS_MAX  64 /* of several tenants */
-#define SINGLE_REQUESTS_MAX 32 /* of one tenant, when another was there lately */
-#define UNEQUAL_REQUESTS_MIN \
-	16 /* and only then the rest of the one who wants more than the others */
-#define MIXED_SECONDS 1.0
-
-static const DbStatement append_statement = {
-	"append_requests",
-	"SELECT element, sqlstate, message, detail, hint, event_index, actual_version, replayed,"
-	" ids, versions, positions, ordinals FROM usher.append_requests($1)",
-	1,
-	true,
-};
-static const DbStatement range_statement = {
-	"committed_range",
-	"SELECT first, last FROM usher.committed_range()",
-	0,
-	true,
-};
+#define BEHIND_MIN        32 /* elements that leave behind others: fewer wait for more */
+#define MIXED_SECONDS     1.0
 
 typedef struct ElementList
 {
 	Element *first, *last;
 } ElementList;
 
-typedef struct GroupList
+typedef struct BatchList
 {
-	Group *first, *last;
-} GroupList;
+	Batch *first, *last;
+} BatchList;
 
-static Turns queue;
-static ElementList leaving; /* refused, as the next batch_flush() says */
-static ElementList later; /* each at its time */
-static GroupList crowds; /* ready to leave, before the queue */
-static GroupList singles; /* in turn with the others */
-static bool single_turn;
-static int in_flight, crowds_in_flight; /* groups, and those of more than one who is apart */
-static double sent_at; /* when the last crowd left */
-static bool flushing;
+typedef struct Channel
+{
+	BatchKind *kind;
+	int number;
+	Turns queue;
+	ElementList later; /* each at its time */
+	BatchList crowds; /* ready to leave, before the queue */
+	BatchList singles; /* in turn with the others */
+	bool single_turn;
+	int in_flight, crowds_in_flight; /* batches */
+	int elements_in_flight;
+	double sent_at; /* when the last crowd left */
+	double mixed_at; /* when several tenants were there */
+} Channel;
+
+static BatchKind *kinds; /* those that have been used */
+static ElementList leaving; /* without a call, as the next batch_flush() says */
 
 static void
 list_add(ElementList *list, Element *element)
@@ -81,378 +65,442 @@ list_take(ElementList *list)
 	return element;
 }
 
-/* ---- ends ---- */
-
-void
-element_end(Element *element, const AppendResult *result)
-{
-	Element *next = key_release(element);
-
-	if (next != NULL)
-	{
-		next->deadline = next->turn.since + RETRY_SECONDS_MAX;
-		list_add(&later, next);
-	}
-	element->request.done(element->request.context, result);
-	free(element);
-}
-
-void
-element_end_as(Element *element, AppendOutcome outcome)
-{
-	AppendResult result = {.outcome = outcome,
-						   .message = "",
-						   .detail = "",
-						   .hint = "",
-						   .event_index = -1,
-						   .actual_version = -1};
-
-	element_end(element, &result);
-}
-
-static void
-element_end_invalid(Element *element)
-{
-	AppendResult result = {.outcome = APPEND_REFUSED,
-						   .sqlstate = "22021",
-						   .message = "invalid byte sequence for encoding \"UTF8\"",
-						   .detail = "",
-						   .hint = "",
-						   .event_index = -1,
-						   .actual_version = -1};
-
-	element_end(element, &result);
-}
-
-/* ---- groups ---- */
-
-Group *
-group_new(int room)
-{
-	Group *group = calloc(1, sizeof(*group) + (size_t) room * sizeof(group->elements[0]));
-
-	if (group == NULL)
-		abort();
-	group->since = db_now();
-	return group;
-}
-
-/* Its elements belong to somebody else by now. */
-void
-group_free(Group *group)
-{
-	text_free(&group->parameter);
-	free(group);
-}
-
-void
-group_ready(Group *group, bool in_front)
-{
-	GroupList *list = group->alone ? &singles : &crowds;
-
-	if (group->n == 0)
-	{
-		group_free(group);
-		return;
-	}
-	group->next = in_front ? list->first : NULL;
-	if (in_front)
-		list->first = group;
-	else
-		*(list->last != NULL ? &list->last->next : &list->first) = group;
-	if (group->next == NULL)
-		list->last = group;
-}
-
-void
-group_ready_alone(Element *element)
-{
-	Group *group = group_new(1);
-
-	group->alone = true;
-	group->elements[group->n++] = element;
-	group_ready(group, false);
-}
-
-/* All of it; whose outcome nobody knows ends so. */
-void
-group_end_as(Group *group, AppendOutcome outcome)
-{
-	for (int i = 0; i < group->n; i++)
-		element_end_as(group->elements[i], group->elements[i]->lost ? APPEND_UNKNOWN : outcome);
-	group_free(group);
-}
-
-static Group *
-group_take(GroupList *list)
-{
-	Group *group = list->first;
-
-	if (group != NULL && (list->first = group->next) == NULL)
-		list->last = NULL;
-	return group;
-}
-
 static int
 smaller(int a, int b)
 {
 	return a < b ? a : b;
 }
 
-/* In turn, as many as a batch holds; NULL: nobody can go. */
-static Group *
-group_from_queue(void)
+/* ---- elements ---- */
+
+void
+element_release(Element *element)
 {
-	static double mixed_at = -MIXED_SECONDS;
-	bool mixed = queue.ntenants > 1;
-	bool lately = db_now() - mixed_at < MIXED_SECONDS;
-	int room = smaller(config.batch_requests_max, mixed    ? MIXED_REQUESTS_MAX
-												  : lately ? SINGLE_REQUESTS_MAX
-														   : config.batch_requests_max);
-	Group *group = NULL;
-	size_t bytes = 0;
-	int events = 0;
-	Element *element;
+	Element *next = key_release(element);
 
-	if (mixed)
-		mixed_at = db_now();
-	while ((group == NULL || group->n < room) &&
-		   !(mixed && queue.ntenants == 1 && group != NULL && group->n >= UNEQUAL_REQUESTS_MIN) &&
-		   (element = (Element *) turns_take(&queue)) != NULL)
-	{
-		bool first = group == NULL;
-
-		if (!first && (events + element->request.nevents > config.batch_events_max ||
-					   bytes + element->bytes > (size_t) config.batch_bytes_max))
-		{
-			turns_put_back(&queue, &element->turn, element->request.tenant);
-			break;
-		}
-		if (!message_valid(&element->request))
-		{
-			element->invalid = true;
-			list_add(&leaving, element);
-			continue;
-		}
-		if (!key_hold(element))
-			continue;
-		if (suspect_is(&element->request))
-		{
-			group_ready_alone(element);
-			continue;
-		}
-		if (first)
-			group = group_new(room);
-		group->elements[group->n++] = element;
-		events += element->request.nevents;
-		bytes += element->bytes;
-	}
-	return group;
+	if (next == NULL)
+		return;
+	next->deadline = next->turn.since + RETRY_SECONDS_MAX;
+	list_add(&next->channel->later, next);
 }
 
-/* Those whose time has come travel in groups of their own; those whose time is over do not. */
-static void
-later_look(void)
+/* Of one whose outcome nobody knows that is said, whatever came later. Refused is text that no database takes. */
+void
+element_end_as(Element *element, BatchOutcome outcome)
 {
-	ElementList list = later;
-	double now = db_now();
-	Group *group = NULL;
-	Element *element;
+	BatchResult result = {.outcome = element->lost ? BATCH_UNKNOWN : outcome,
+						  .message = "",
+						  .detail = "",
+						  .hint = ""};
 
-	later = (ElementList){NULL, NULL};
-	while ((element = list_take(&list)) != NULL)
+	if (result.outcome == BATCH_REFUSED)
 	{
-		if (element->deadline > 0 && now > element->deadline)
-		{
-			list_add(&leaving, element);
-			continue;
-		}
-		if (element->try_at > now)
-		{
-			list_add(&later, element);
-			continue;
-		}
-		if (suspect_is(&element->request))
-		{
-			group_ready_alone(element);
-			continue;
-		}
-		if (group != NULL && group->n == config.batch_requests_max)
-		{
-			group_ready(group, false);
-			group = NULL;
-		}
-		if (group == NULL)
-			group = group_new(config.batch_requests_max);
-		group->elements[group->n++] = element;
+		memcpy(result.sqlstate, "22021", 6);
+		result.message = "invalid byte sequence for encoding \"UTF8\"";
 	}
-	if (group != NULL)
-		group_ready(group, false);
-}
-
-/* Who is refused without a call; whoever is added by then waits for the next round. */
-static void
-leave(void)
-{
-	ElementList list = leaving;
-	Element *element;
-
-	leaving = (ElementList){NULL, NULL};
-	while ((element = list_take(&list)) != NULL)
-	{
-		if (element->invalid)
-			element_end_invalid(element);
-		else
-			element_end_as(element, element->lost ? APPEND_UNKNOWN : element->overdue);
-	}
-}
-
-/* What has waited too long while there was no connection. */
-static void
-expire(void)
-{
-	double now = db_now();
-	Element *element;
-
-	while (queue.oldest != NULL && now - queue.oldest->since > config.queue_age_seconds)
-	{
-		element = (Element *) queue.oldest;
-		turns_remove(&queue, &element->turn);
-		list_add(&leaving, element);
-	}
-	while (crowds.first != NULL && now - crowds.first->since > RETRY_SECONDS_MAX)
-		group_end_as(group_take(&crowds), APPEND_UNAVAILABLE);
-	while (singles.first != NULL && now - singles.first->since > RETRY_SECONDS_MAX)
-		group_end_as(group_take(&singles), APPEND_UNAVAILABLE);
-}
-
-/* The connection is free again: when all went well, the next group leaves before replies are written. */
-static void
-on_done(void *context, DbOutcome outcome, PGresult *result)
-{
-	in_flight--;
-	crowds_in_flight -= !((Group *) context)->alone;
-	if (outcome == DB_DONE)
-		batch_flush();
-	group_take_outcome(context, outcome, result);
-	if (outcome == DB_REFUSED)
-		batch_flush();
+	element_release(element);
+	element->kind->end(element, &result);
 }
 
 static void
-group_send(Group *group)
+element_leave(Element *element, BatchOutcome outcome)
 {
-	DbCall call = {.statement = &append_statement,
-				   .tenant = "",
-				   .done = on_done,
-				   .context = group,
-				   .then = &range_statement,
-				   .then_done = group_take_range};
-
-	group->parameter.len = 0;
-	message_write(&group->parameter, group, db_type("usher.append_request"),
-				  db_type("usher.request_event"), db_type("usher.request_event[]"));
-	call.values[0] = group->parameter.data;
-	call.lengths[0] = (int) group->parameter.len;
-	call.formats[0] = 1;
-	in_flight++;
-	if (!group->alone)
-	{
-		crowds_in_flight++;
-		sent_at = db_now();
-	}
-	single_turn = !group->alone;
-	db_submit(LANE_WRITE, &call);
+	element->overdue = outcome;
+	list_add(&leaving, element);
 }
 
 void
-element_try_later(Element *element, double seconds, AppendOutcome overdue)
+element_try_later(Element *element, double seconds, BatchOutcome overdue)
 {
 	if (element->deadline <= 0)
 		element->deadline = db_now() + RETRY_SECONDS_MAX;
 	element->overdue = overdue;
 	element->try_at = db_now() + seconds;
-	list_add(&later, element);
+	list_add(&element->channel->later, element);
 }
 
+/* ---- batches ---- */
+
+static Batch *
+batch_new(Channel *channel, int room)
+{
+	Batch *batch = calloc(1, sizeof(*batch) + (size_t) room * sizeof(batch->elements[0]));
+
+	if (batch == NULL)
+		abort();
+	batch->kind = channel->kind;
+	batch->channel = channel;
+	batch->since = db_now();
+	return batch;
+}
+
+void
+batch_free(Batch *batch)
+{
+	for (int i = 0; i < BATCH_PARAMETERS; i++)
+		text_free(&batch->parameters[i]);
+	free(batch);
+}
+
+void
+batch_ready(Batch *batch, bool in_front)
+{
+	BatchList *list = batch->alone ? &batch->channel->singles : &batch->channel->crowds;
+
+	if (batch->n == 0)
+	{
+		batch_free(batch);
+		return;
+	}
+	batch->next = in_front ? list->first : NULL;
+	if (in_front)
+		list->first = batch;
+	else
+		*(list->last != NULL ? &list->last->next : &list->first) = batch;
+	if (batch->next == NULL)
+		list->last = batch;
+}
+
+static Batch *
+batch_take(BatchList *list)
+{
+	Batch *batch = list->first;
+
+	if (batch != NULL && (list->first = batch->next) == NULL)
+		list->last = NULL;
+	return batch;
+}
+
+void
+element_alone(Element *element)
+{
+	Batch *batch = batch_new(element->channel, 1);
+
+	batch->alone = true;
+	batch->elements[batch->n++] = element;
+	batch_ready(batch, false);
+}
+
+void
+batch_again(const Batch *batch, int from, int to, int without)
+{
+	Batch *again = batch_new(batch->channel, to - from);
+
+	again->since = batch->since;
+	for (int i = from; i < to; i++)
+		if (i != without)
+			again->elements[again->n++] = batch->elements[i];
+	batch_ready(again, false);
+}
+
+/* ---- from the queue ---- */
+
 /*
- * One group of everybody costs one commit; two groups at a time, each of half of them, cost two.  So a second one
- * leaves only if it is full, or if the one in flight takes long (it waits for a lock, perhaps).
+ * All of a batch wait for all of it. So where a kind wants that, batches are smaller while several tenants are there,
+ * by half when that was so lately; and from a quarter of it on nothing is added of one who wants more than the others.
+ */
+static int
+mixed_room(Channel *channel, bool mixed)
+{
+	int max = channel->kind->mixed_max;
+	bool lately = db_now() - channel->mixed_at < MIXED_SECONDS;
+
+	if (mixed)
+		channel->mixed_at = db_now();
+	return max == 0 || !(mixed || lately) ? INT32_MAX : mixed ? max : max / 2;
+}
+
+/* May it leave in a batch with others? If not, it belongs to somebody else by now. */
+static bool
+may_join(Element *element)
+{
+	if (element->kind->keys_apart && !key_hold(element))
+		return false;
+	if (!suspect_is(element))
+		return true;
+	element_alone(element);
+	return false;
+}
+
+/* In turn, as many as a batch holds; NULL: nobody can go. */
+static Batch *
+batch_from_queue(Channel *channel)
+{
+	Turns *queue = &channel->queue;
+	const BatchKind *kind = channel->kind;
+	bool mixed = queue->ntenants > 1 && kind->mixed_max > 0;
+	int most = smaller(config.batch_requests_max, kind->elements_max);
+	int room = smaller(most, mixed_room(channel, mixed));
+	Batch *batch = NULL;
+	size_t bytes = 0;
+	int events = 0;
+	Element *element;
+
+	while ((batch == NULL || batch->n < room) &&
+		   !(mixed && queue->ntenants == 1 && batch != NULL && batch->n >= kind->mixed_max / 4) &&
+		   (element = (Element *) turns_take(queue)) != NULL)
+	{
+		if (batch != NULL && (events + element->events > config.batch_events_max ||
+							  bytes + element->bytes > (size_t) config.batch_bytes_max))
+		{
+			turns_put_back(queue, &element->turn, element->tenant);
+			break;
+		}
+		if (!may_join(element))
+			continue;
+		if (batch == NULL)
+			batch = batch_new(channel, smaller(room, (int) queue->count + 1));
+		batch->elements[batch->n++] = element;
+		events += element->events;
+		bytes += element->bytes;
+	}
+	return batch;
+}
+
+/* Those whose time has come travel in batches of their own; those whose time is over do not. */
+static void
+later_look(Channel *channel)
+{
+	ElementList list = channel->later;
+	int room = smaller(config.batch_requests_max, channel->kind->elements_max);
+	double now = db_now();
+	Batch *batch = NULL;
+	Element *element;
+
+	channel->later = (ElementList){NULL, NULL};
+	while ((element = list_take(&list)) != NULL)
+	{
+		if (element->deadline > 0 && now > element->deadline)
+			list_add(&leaving, element);
+		else if (element->try_at > now)
+			list_add(&channel->later, element);
+		else if (may_join(element))
+		{
+			if (batch == NULL)
+				batch = batch_new(channel, room);
+			batch->elements[batch->n++] = element;
+		}
+		if (batch != NULL && (batch->n == room || list.first == NULL))
+		{
+			batch_ready(batch, false);
+			batch = NULL;
+		}
+	}
+}
+
+/* What has waited too long while there was no connection. */
+static void
+expire(Channel *channel)
+{
+	double now = db_now();
+	BatchList *const lists[] = {&channel->crowds, &channel->singles};
+	Turn *oldest;
+
+	while ((oldest = channel->queue.oldest) != NULL &&
+		   now - oldest->since > config.queue_age_seconds)
+	{
+		turns_remove(&channel->queue, oldest);
+		element_leave((Element *) oldest, BATCH_UNAVAILABLE);
+	}
+	for (int i = 0; i < 2; i++)
+		while (lists[i]->first != NULL && now - lists[i]->first->since > RETRY_SECONDS_MAX)
+		{
+			Batch *batch = batch_take(lists[i]);
+
+			for (int k = 0; k < batch->n; k++)
+				element_leave(batch->elements[k], BATCH_UNAVAILABLE);
+			batch_free(batch);
+		}
+}
+
+/* ---- what leaves ---- */
+
+/*
+ * One batch of everybody costs one commit; two at a time, each of half of them, cost two. So a second one leaves
+ * beside it only if it is full, or if the one in flight takes long (it waits for a lock, perhaps). Behind it on
+ * its connection it leaves if it is not much less: so early that it is there when the database has done the first.
  */
 static bool
-is_time(void)
+is_time(const Channel *channel)
 {
-	return crowds_in_flight == 0 || queue.count >= (size_t) config.batch_requests_max ||
-		   db_now() - sent_at > PATIENCE_SECONDS;
+	size_t waiting = channel->queue.count;
+
+	if (channel->kind->in_order)
+		return channel->in_flight == 0 ||
+			   (waiting >= BEHIND_MIN && (int) waiting * 2 >= channel->elements_in_flight);
+	return channel->crowds_in_flight == 0 || waiting >= (size_t) config.batch_requests_max ||
+		   db_now() - channel->sent_at > PATIENCE_SECONDS;
 }
 
 /* Those who are alone may wait for a lock: one connection stays for the others, if there are several. */
 static bool
-single_may_go(void)
+single_may_go(const Channel *channel)
 {
-	int most = config.write_connections > 1 ? config.write_connections - 1 : 1;
+	int connections = channel->kind->in_order ? 1 : db_connections(channel->kind->lane);
 
-	return in_flight - crowds_in_flight < most;
+	return channel->in_flight - channel->crowds_in_flight < (connections > 1 ? connections - 1 : 1);
 }
 
 /* Crowds and singles in turn, as far as there are both. */
-static Group *
-group_next(void)
+static Batch *
+batch_next(Channel *channel)
 {
-	Group *group = single_turn && single_may_go() ? group_take(&singles) : NULL;
+	bool single = single_may_go(channel);
+	Batch *batch = channel->single_turn && single ? batch_take(&channel->singles) : NULL;
 
-	if (group == NULL)
-		group = group_take(&crowds);
-	if (group == NULL && is_time())
-		group = group_from_queue();
-	return group != NULL || !single_may_go() ? group : group_take(&singles);
+	if (batch == NULL)
+		batch = batch_take(&channel->crowds);
+	if (batch == NULL && is_time(channel))
+		batch = batch_from_queue(channel);
+	return batch != NULL || !single ? batch : batch_take(&channel->singles);
+}
+
+/* A free one; of a channel in order its own, or while that does not stand the next one that does. -1: none. */
+static int
+connection_of(const Channel *channel)
+{
+	int n = db_connections(channel->kind->lane);
+
+	for (int i = 0; i < n; i++)
+	{
+		int connection = (channel->number + i) % n;
+		int room = db_free_on(channel->kind->lane, connection);
+
+		if (room > 0)
+			return connection;
+		if (room == 0 && channel->kind->in_order)
+			return -1;
+	}
+	return -1;
+}
+
+static void channel_flush(Channel *channel);
+
+/* The connection is free again: when all went well, the next batch leaves before replies are written. */
+static void
+on_done(void *context, DbOutcome outcome, PGresult *result)
+{
+	Batch *batch = context;
+	Channel *channel = batch->channel;
+
+	channel->in_flight--;
+	channel->crowds_in_flight -= !batch->alone;
+	channel->elements_in_flight -= batch->n;
+	if (outcome == DB_DONE)
+		channel_flush(channel);
+	batch_take_outcome(batch, outcome, result);
+}
+
+static void
+batch_send(Batch *batch, int connection)
+{
+	static const DbStatement range_statement = {
+		"committed_range",
+		"SELECT first, last FROM usher.committed_range()",
+		0,
+		true,
+	};
+	Channel *channel = batch->channel;
+	DbCall call = {.statement = &channel->kind->statement,
+				   .tenant = "",
+				   .done = on_done,
+				   .context = batch,
+				   .then = &range_statement,
+				   .then_done = batch_take_range};
+	size_t bytes = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		bytes += batch->elements[i]->bytes;
+	for (int i = 0; i < BATCH_PARAMETERS; i++)
+		batch->parameters[i].len = 0;
+	text_reserve(&batch->parameters[0], bytes);
+	channel->kind->write(batch);
+	for (int i = 0; i < BATCH_PARAMETERS; i++)
+	{
+		call.values[i] = batch->parameters[i].len > 0 ? batch->parameters[i].data : NULL;
+		call.lengths[i] = (int) batch->parameters[i].len;
+		call.formats[i] = 1;
+	}
+	channel->in_flight++;
+	channel->crowds_in_flight += !batch->alone;
+	channel->elements_in_flight += batch->n;
+	if (!batch->alone)
+		channel->sent_at = db_now();
+	channel->single_turn = !batch->alone;
+	db_submit_on(channel->kind->lane, connection, &call);
+}
+
+static void
+channel_flush(Channel *channel)
+{
+	Batch *batch;
+	int connection;
+
+	expire(channel);
+	later_look(channel);
+	while ((connection = connection_of(channel)) >= 0 && (batch = batch_next(channel)) != NULL)
+		batch_send(batch, connection);
 }
 
 void
 batch_flush(void)
 {
-	if (flushing)
-		return;
-	flushing = true;
-	expire();
-	if (later.first != NULL)
-		later_look();
-	while (db_free(LANE_WRITE) > 0)
-	{
-		Group *group = group_next();
+	ElementList list;
+	Element *element;
 
-		if (group == NULL)
-			break;
-		group_send(group);
-	}
-	leave();
-	flushing = false;
+	for (BatchKind *kind = kinds; kind != NULL; kind = kind->next)
+		for (int i = 0; i < kind->nchannels; i++)
+			channel_flush(&kind->channels[i]);
+	/* whoever is added by an end waits for the next round */
+	list = leaving;
+	leaving = (ElementList){NULL, NULL};
+	while ((element = list_take(&list)) != NULL)
+		element_end_as(element, element->overdue);
 }
 
-/* ---- requests ---- */
+/* ---- who comes ---- */
+
+static Channel *
+channel_of(BatchKind *kind, const char *tenant)
+{
+	static const SipKey key = {1, 2};
+
+	if (kind->channels == NULL)
+	{
+		kind->nchannels = kind->in_order ? db_connections(kind->lane) : 1;
+		kind->channels = calloc((size_t) kind->nchannels, sizeof(Channel));
+		if (kind->channels == NULL)
+			abort();
+		for (int i = 0; i < kind->nchannels; i++)
+			kind->channels[i] = (Channel){.kind = kind, .number = i};
+		kind->next = kinds;
+		kinds = kind;
+	}
+	return &kind->channels[kind->nchannels == 1
+							   ? 0
+							   : siphash(key, tenant, strlen(tenant)) % (uint64_t) kind->nchannels];
+}
 
 bool
-batch_add(const AppendRequest *request)
+batch_add(BatchKind *kind, Element *element)
 {
-	Element *element;
 	Turn *left = NULL;
 
-	queue.max = (size_t) config.queue_max;
-	if (db_away(LANE_WRITE))
+	if (db_away(kind->lane))
 		return false;
-	element = calloc(1, sizeof(*element));
-	if (element == NULL)
-		abort();
-	element->request = *request;
-	element->overdue = APPEND_UNAVAILABLE;
-	element->bytes = message_bytes(request);
-	if (request->idempotency_key.data != NULL)
-		element->key_hash = key_hash_of(request);
-	if (!turns_add(&queue, &element->turn, request->tenant, db_now(), &left))
+	element->kind = kind;
+	element->channel = channel_of(kind, element->tenant);
+	if (!kind->measure(element))
 	{
-		free(element);
-		return false;
+		element_leave(element, BATCH_REFUSED);
+		return true;
 	}
+	if (kind->keys_apart && element->key.data != NULL)
+		element->key_hash = key_hash_of(element);
+	element->channel->queue.max = (size_t) config.queue_max;
+	element->overdue = BATCH_UNAVAILABLE;
+	if (!turns_add(&element->channel->queue, &element->turn, element->tenant, db_now(), &left))
+		return false;
 	if (left != NULL)
 		list_add(&leaving, (Element *) left);
 	return true;
@@ -461,23 +509,16 @@ batch_add(const AppendRequest *request)
 bool
 batch_busy(void)
 {
-	return queue.count > 0 || in_flight > 0 || crowds.first != NULL || singles.first != NULL ||
-		   later.first != NULL || leaving.first != NULL;
-}
+	bool busy = leaving.first != NULL;
 
-void
-batch_stop(void)
-{
-	Element *element;
-	Group *group;
+	for (const BatchKind *kind = kinds; kind != NULL; kind = kind->next)
+		for (int i = 0; i < kind->nchannels; i++)
+		{
+			const Channel *channel = &kind->channels[i];
 
-	/* who waits for a key comes later when its holder ends */
-	while ((element = (Element *) turns_take(&queue)) != NULL ||
-		   (element = list_take(&leaving)) != NULL || (element = list_take(&later)) != NULL)
-		element_end_as(element, element->lost ? APPEND_UNKNOWN : APPEND_UNAVAILABLE);
-	while ((group = group_take(&crowds)) != NULL || (group = group_take(&singles)) != NULL)
-		group_end_as(group, APPEND_UNAVAILABLE);
-	turns_free(&queue);
-	if (later.first != NULL)
-		batch_stop();
+			busy = busy || channel->in_flight > 0 || channel->queue.count > 0 ||
+				   channel->later.first != NULL || channel->crowds.first != NULL ||
+				   channel->singles.first != NULL;
+		}
+	return busy;
 }

@@ -21,21 +21,26 @@ hash_bytes(uint64_t hash, const char *data, size_t len)
 }
 
 uint64_t
-key_hash_of(const AppendRequest *request)
+key_hash_of(const Element *element)
 {
 	uint64_t hash = 0xcbf29ce484222325u;
 
-	hash = hash_bytes(hash, request->tenant, strlen(request->tenant));
-	hash = hash_bytes(hash, request->user_id, strlen(request->user_id));
-	return hash_bytes(hash, request->idempotency_key.data, request->idempotency_key.len);
+	hash = hash_bytes(hash, element->tenant, strlen(element->tenant));
+	hash = hash_bytes(hash, element->user.data, element->user.len);
+	return hash_bytes(hash, element->key.data, element->key.len);
 }
 
 static bool
-same_key(const AppendRequest *a, const AppendRequest *b)
+same(Slice a, Slice b)
 {
-	return a->idempotency_key.len == b->idempotency_key.len &&
-		   memcmp(a->idempotency_key.data, b->idempotency_key.data, a->idempotency_key.len) == 0 &&
-		   strcmp(a->tenant, b->tenant) == 0 && strcmp(a->user_id, b->user_id) == 0;
+	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+static bool
+same_key(const Element *a, const Element *b)
+{
+	return a->key_hash == b->key_hash && a->channel == b->channel && same(a->key, b->key) &&
+		   strcmp(a->tenant, b->tenant) == 0 && same(a->user, b->user);
 }
 
 static void
@@ -53,10 +58,9 @@ key_hold(Element *element)
 {
 	Element *holder = holders[element->key_hash % KEY_BUCKETS];
 
-	if (element->request.idempotency_key.data == NULL || element->holds_key)
+	if (element->key.data == NULL || element->holds_key)
 		return true;
-	while (holder != NULL && (holder->key_hash != element->key_hash ||
-							  !same_key(&holder->request, &element->request)))
+	while (holder != NULL && !same_key(holder, element))
 		holder = holder->key_chain;
 	if (holder == NULL)
 	{

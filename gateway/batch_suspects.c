@@ -1,12 +1,12 @@
 /*
  * gateway/batch_suspects.c
- *	  Which types of events have raised errors lately, and which streams were
- *	  locked by somebody for long: what has one of them travels alone, so that it
+ *	  What elements that have raised errors lately have in common, and what was
+ *	  locked by somebody for long: what has such a trait travels alone, so that it
  *	  does not take others' work with it, and others need not wait for it.
  *
  * A small table without collisions' lists: the newest error has the place.  A
- * type or stream of a tenant is suspect while at least half of what was heard of
- * it since its first error was errors, and for some seconds.
+ * trait of a tenant is suspect while at least half of what was heard of it since
+ * its first error was errors, and for some seconds.
  */
 #include <string.h>
 
@@ -26,16 +26,25 @@ typedef struct Suspect
 static Suspect suspects[SUSPECTS_MAX];
 static int nsuspects; /* places that were ever taken */
 
-/* what: 't' for types, 's' for streams. */
-static uint64_t
-suspect_hash(const AppendRequest *request, char what, Slice name)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
+#define ABSENT 1
 
-	hash = hash_bytes(hash, &what, 1);
-	hash = hash_bytes(hash, request->tenant, strlen(request->tenant));
+/* Of its i-th trait; ABSENT: it is none; 0: it has no more. */
+static uint64_t
+trait_hash(const Element *element, int i, bool *locks)
+{
+	char what[2] = {(char) element->kind->lane, 0};
+	uint64_t hash = 0xcbf29ce484222325u;
+	Slice name;
+
+	if (!element->kind->trait(element, i, locks, &name))
+		return 0;
+	if (name.data == NULL)
+		return ABSENT;
+	what[1] = *locks;
+	hash = hash_bytes(hash, what, sizeof(what));
+	hash = hash_bytes(hash, element->tenant, strlen(element->tenant));
 	hash = hash_bytes(hash, name.data, name.len);
-	return hash != 0 ? hash : 1;
+	return hash > ABSENT ? hash : ABSENT + 1;
 }
 
 static Suspect *
@@ -59,40 +68,46 @@ is_suspect(uint64_t hash)
 }
 
 bool
-suspect_is(const AppendRequest *request)
+suspect_is(const Element *element)
 {
-	for (int i = 0; nsuspects > 0 && i < request->nevents; i++)
-		if (is_suspect(suspect_hash(request, 't', request->events[i].type)) ||
-			is_suspect(suspect_hash(request, 's', request->events[i].stream)))
+	uint64_t hash;
+	bool locks;
+
+	for (int i = 0; nsuspects > 0 && (hash = trait_hash(element, i, &locks)) != 0; i++)
+		if (is_suspect(hash))
 			return true;
 	return false;
 }
 
 static void
-raised(uint64_t hash)
+raised(const Element *element, bool waited)
 {
-	Suspect *suspect = suspect_place(hash);
+	uint64_t hash;
+	bool locks;
 
-	nsuspects += suspect->hash == 0;
-	if (!still_counts(suspect, hash))
-		*suspect = (Suspect){.hash = hash};
-	suspect->raised_at = db_now();
-	suspect->raised++;
+	for (int i = 0; (hash = trait_hash(element, i, &locks)) != 0; i++)
+		if (hash != ABSENT && locks == waited)
+		{
+			Suspect *suspect = suspect_place(hash);
+
+			nsuspects += suspect->hash == 0;
+			if (!still_counts(suspect, hash))
+				*suspect = (Suspect){.hash = hash};
+			suspect->raised_at = db_now();
+			suspect->raised++;
+		}
 }
 
 void
-suspect_raised(const AppendRequest *request)
+suspect_raised(const Element *element)
 {
-	for (int i = 0; i < request->nevents; i++)
-		raised(suspect_hash(request, 't', request->events[i].type));
+	raised(element, false);
 }
 
 void
-suspect_locked(const AppendRequest *request)
+suspect_locked(const Element *element)
 {
-	for (int i = 0; i < request->nevents; i++)
-		if (request->events[i].stream.data != NULL)
-			raised(suspect_hash(request, 's', request->events[i].stream));
+	raised(element, true);
 }
 
 static void
@@ -110,11 +125,11 @@ fine(uint64_t hash)
 }
 
 void
-suspect_fine(const AppendRequest *request)
+suspect_fine(const Element *element)
 {
-	for (int i = 0; nsuspects > 0 && i < request->nevents; i++)
-	{
-		fine(suspect_hash(request, 't', request->events[i].type));
-		fine(suspect_hash(request, 's', request->events[i].stream));
-	}
+	uint64_t hash;
+	bool locks;
+
+	for (int i = 0; nsuspects > 0 && (hash = trait_hash(element, i, &locks)) != 0; i++)
+		fine(hash);
 }

@@ -225,16 +225,9 @@ lane_free_connection(const Lane *lane)
 }
 
 int
-db_free(DbLane lane)
+db_connections(DbLane lane)
 {
-	const Lane *l = &lanes[lane];
-	size_t n = 0;
-
-	for (int i = 0; i < l->nconnections; i++)
-		if (l->connections[i].state == DB_UP && !l->connections[i].retire &&
-			l->connections[i].inflight < l->pipeline)
-			n += (size_t) (l->pipeline - l->connections[i].inflight);
-	return n > l->queue.count ? (int) (n - l->queue.count) : 0;
+	return lanes[lane].nconnections;
 }
 
 void

@@ -20,7 +20,7 @@
 typedef enum DbLane
 {
 	LANE_WRITE, /* 2 connections: batches of appends, one at a time each */
-	LANE_RESERVE, /* 2: groups of reservations, pipelined: one at work, and one behind it */
+	LANE_RESERVE, /* 2: batches of reservations, pipelined: one at work, and one behind it */
 	LANE_READ, /* 4, pipelined */
 	LANE_SLOW, /* 2, one call at a time: polls, dead letters, lists */
 	LANE_LOG, /* 1, one call at a time: the reader of the log; what waits there may not take longer than slow calls */
@@ -69,7 +69,7 @@ struct ev_loop;
 /* Begins to connect; the lanes' sizes and limits are from the configuration. */
 extern void db_start(struct ev_loop *loop);
 extern void db_submit(DbLane lane, const DbCall *call);
-extern int db_free(DbLane lane); /* so many calls would leave at once */
+extern int db_connections(DbLane lane); /* that it has, when they stand */
 /* For who chooses the connection: how many calls it takes now, -1 if it does not stand; one more leaves on it. */
 extern int db_free_on(DbLane lane, int connection);
 extern void db_submit_on(DbLane lane, int connection, const DbCall *call);

@@ -30,7 +30,6 @@
 #include "lib/text.h"
 #include "parked.h"
 #include "presence.h"
-#include "reserve.h"
 #include "router.h"
 #include "signals.h"
 #include "usherd.h"
@@ -132,7 +131,7 @@ drain_some(struct ev_loop *loop, ev_timer *timer, int events)
 	if (late)
 		journal(JOURNAL_WARNING, "%d requests did not end in time", listener_requests());
 	/* The reader of the log is always at work, and nobody waits for it any more. */
-	if (late || (listener_requests() == 0 && !batch_busy() && !reserve_busy() &&
+	if (late || (listener_requests() == 0 && !batch_busy() &&
 				 listener_connections() == 0))
 		ev_break(loop, EVBREAK_ALL);
 }
@@ -163,7 +162,6 @@ static void
 round_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	(void) loop, (void) watcher, (void) events;
-	reserve_flush();
 	batch_flush();
 }
 

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../batch.h"
 #include "../config.h"
 #include "../lib/json_check.h"
 #include "../router.h"
@@ -194,9 +193,35 @@ typedef struct Append
 	void (*done)(Request *request, const AppendRequest *append, const AppendResult *result);
 } Append;
 
-static void
-reply_refused(Request *request, const AppendResult *result)
+void
+reply_not_done(Request *request, const BatchResult *result, const char *members,
+			   const char *perhaps)
 {
+	switch (result->outcome)
+	{
+		case BATCH_DONE:
+			break;
+		case BATCH_REFUSED:
+			reply_sqlstate(request, result->sqlstate, result->message, result->detail, members);
+			break;
+		case BATCH_UNKNOWN:
+			reply_unavailable(request, "outcome-unknown", perhaps);
+			break;
+		case BATCH_UNAVAILABLE:
+			reply_unavailable(request, "unavailable",
+							  "the database cannot be reached, or has too much to do");
+			break;
+		case BATCH_BUSY:
+			reply_problem(request, 409, "request-in-progress", NULL,
+						  "another request with this Idempotency-Key has not ended");
+			break;
+	}
+}
+
+static void
+reply_not_appended(Request *request, const AppendResult *result)
+{
+	const BatchResult *known = &result->known;
 	Text members = {0};
 
 	if (result->actual_version >= 0)
@@ -205,45 +230,29 @@ reply_refused(Request *request, const AppendResult *result)
 	{
 		text_printf(&members,
 					",\"errors\":[{\"index\":%d,\"code\":\"%s\",\"detail\":", result->event_index,
-					result->sqlstate);
-		text_json(&members, result->message, strlen(result->message));
+					known->sqlstate);
+		text_json(&members, known->message, strlen(known->message));
 		text_puts(&members, "}]");
 	}
-	reply_sqlstate(request, result->sqlstate, result->message, result->detail, members.data);
+	reply_not_done(request, known, members.data,
+				   "the connection to the database ended before the commit was confirmed; the "
+				   "events may have been appended");
 	text_free(&members);
 }
 
 static void
-append_done(void *context, const AppendResult *result)
+append_done(AppendRequest *append_request, const AppendResult *result)
 {
-	Append *append = context;
-	Request *request = append->request;
+	Append *append = append_request->context;
 
-	switch (result->outcome)
+	if (result->known.outcome != BATCH_DONE)
 	{
-		case APPEND_DONE:
-			if (result->replayed)
-				reply_header(request, "Idempotency-Replayed", "true");
-			append->done(request, &append->append, result);
-			break;
-		case APPEND_REFUSED:
-			reply_refused(request, result);
-			break;
-		case APPEND_UNKNOWN:
-			reply_unavailable(
-				request, "outcome-unknown",
-				"the connection to the database ended before the commit was confirmed; the events "
-				"may have been appended");
-			break;
-		case APPEND_UNAVAILABLE:
-			reply_unavailable(request, "unavailable",
-							  "the database cannot be reached, or has too much to do");
-			break;
-		case APPEND_BUSY:
-			reply_problem(request, 409, "request-in-progress", NULL,
-						  "another request with this Idempotency-Key has not ended");
-			break;
+		reply_not_appended(append->request, result);
+		return;
 	}
+	if (result->known.replayed)
+		reply_header(append->request, "Idempotency-Replayed", "true");
+	append->done(append->request, append_request, result);
 }
 
 void
@@ -253,12 +262,14 @@ append_submit(Request *request, const AppendEvent *events, int nevents,
 {
 	Append *append = arena_zalloc(&request->arena, sizeof(Append));
 	AppendRequest *a = &append->append;
+	const Identity *identity = request->identity;
 
 	append->request = request;
 	append->done = done;
-	a->tenant = request->identity->tenant;
-	a->user_id = request->identity->user;
-	a->actor_type = request->identity->actor_type;
+	a->element.tenant = identity->tenant;
+	if (identity->user[0] != '\0')
+		a->element.user = (Slice){identity->user, strlen(identity->user)};
+	a->actor_type = identity->actor_type;
 	a->correlation_id = request_header(request, "correlation-id");
 	a->causation_id = request_header(request, "causation-id");
 	a->traceparent = (Slice){request->traceparent, strlen(request->traceparent)};
@@ -266,7 +277,7 @@ append_submit(Request *request, const AppendEvent *events, int nevents,
 	a->nevents = nevents;
 	a->done = append_done;
 	a->context = append;
-	if (once_key(request, &a->idempotency_key, a->fingerprint) && !batch_add(a))
+	if (once_key(request, &a->element.key, a->fingerprint) && !batch_add(&append_kind, &a->element))
 		reply_unavailable(request, "overloaded", "too many appends are waiting");
 }
 

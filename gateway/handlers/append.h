@@ -5,7 +5,7 @@
 #ifndef USHERD_HANDLERS_APPEND_H
 #define USHERD_HANDLERS_APPEND_H
 
-#include "../batch.h"
+#include "../appends.h"
 #include "../lib/json_check.h"
 #include "../request.h"
 
@@ -29,6 +29,9 @@ extern bool append_allowed(Request *request, Slice stream);
 extern void append_submit(Request *request, const AppendEvent *events, int nevents,
 						  void (*done)(Request *request, const AppendRequest *append,
 									   const AppendResult *result));
+/* An end that is none of 201; members: of a refusal's problem; perhaps: the detail when nobody knows. */
+extern void reply_not_done(Request *request, const BatchResult *result, const char *members,
+						   const char *perhaps);
 /* 201 with ids, versions and positions. */
 extern void append_reply(Request *request, const AppendRequest *append, const AppendResult *result);
 

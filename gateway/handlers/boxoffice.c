@@ -2,7 +2,7 @@
  * gateway/handlers/boxoffice.c
  *	  Reserving over HTTP.
  *
- * The body is taken apart here and travels with others' (reserve.h) to
+ * The body is taken apart here and travels with others' (reservations.h) to
  * boxoffice.reserve_many, which decides.  A reply has the database's JSON as it
  * came, with the booking's code in front.
  */
@@ -11,7 +11,7 @@
 
 #include "../lib/json_check.h"
 #include "../lib/pgbinary.h"
-#include "../reserve.h"
+#include "../reservations.h"
 #include "../router.h"
 #include "boxoffice.h"
 #include "handlers.h"
@@ -165,10 +165,10 @@ take_user(Request *request, JsonValue value, Reservation *reservation)
 {
 	const char *user = request->identity->user;
 
-	reservation->user = (Slice){user, strlen(user)};
+	reservation->element.user = (Slice){user, strlen(user)};
 	if (value.kind <= JSON_NULL)
 		return true;
-	if (value.kind != JSON_STRING || !body_string(request, value, &reservation->user))
+	if (value.kind != JSON_STRING || !body_string(request, value, &reservation->element.user))
 		return body_refused(request, -1, "on_behalf_of is a user's name");
 	return box_allowed(request, "box-office");
 }
@@ -218,10 +218,10 @@ take_body(Request *request, Reservation *reservation)
 static bool
 take_key(Request *request, Reservation *reservation)
 {
-	reservation->key = request_header(request, "idempotency-key");
-	if (reservation->key.data == NULL ||
-		(reservation->key.len > 0 && reservation->key.len <= HEADER_MAX &&
-		 slice_is_text(reservation->key)))
+	reservation->element.key = request_header(request, "idempotency-key");
+	if (reservation->element.key.data == NULL ||
+		(reservation->element.key.len > 0 && reservation->element.key.len <= HEADER_MAX &&
+		 slice_is_text(reservation->element.key)))
 		return true;
 	reply_problem(request, 400, "invalid-header", NULL,
 				  "Idempotency-Key has 1 to 255 bytes of UTF-8");
@@ -256,7 +256,7 @@ take_metadata(Request *request, Reservation *reservation)
 	Slice causation = request_header(request, "causation-id");
 	Slice trace = request_header(request, "traceparent");
 	const char *user = request->identity->user;
-	bool other = !slice_is(reservation->user, user);
+	bool other = !slice_is(reservation->element.user, user);
 	Text json = {0};
 
 	if (!other && correlation.data == NULL && causation.data == NULL && trace.data == NULL)
@@ -307,7 +307,7 @@ reply_booking(Request *request, const ReserveResult *result)
 	text_puts(headers, "Location: /v1/boxoffice/bookings/");
 	add_uuid(headers, result->id.data);
 	text_puts(headers, "\r\n");
-	if (result->replayed)
+	if (result->known.replayed)
 		reply_header(request, "Idempotency-Replayed", "true");
 	else if (result->position >= 0)
 	{
@@ -343,8 +343,9 @@ add_seats(Text *members, Slice array)
 }
 
 static void
-reply_refused(Request *request, const ReserveResult *result)
+reply_not_reserved(Request *request, const ReserveResult *result)
 {
+	const char *sqlstate = result->known.sqlstate;
 	static Text members;
 
 	members.len = 0;
@@ -354,36 +355,22 @@ reply_refused(Request *request, const ReserveResult *result)
 		text_puts(&members, ",\"remaining\":");
 		text_int(&members, result->remaining);
 	}
-	if (strcmp(result->sqlstate, "US030") == 0 || strcmp(result->sqlstate, "US033") == 0)
+	if (strcmp(sqlstate, "US030") == 0 || strcmp(sqlstate, "US033") == 0)
 		text_puts(&members, result->retryable ? ",\"retryable\":true" : ",\"retryable\":false");
 	if (result->seats.data != NULL)
 		add_seats(&members, result->seats);
-	reply_sqlstate(request, result->sqlstate, result->message, result->detail, members.data);
+	reply_not_done(request, &result->known, members.data,
+				   "the connection to the database ended before the commit was confirmed; the "
+				   "places may be held");
 }
 
 static void
 reserved(Reservation *reservation, const ReserveResult *result)
 {
-	Request *request = reservation->context;
-
-	switch (result->outcome)
-	{
-		case RESERVE_DONE:
-			reply_booking(request, result);
-			break;
-		case RESERVE_REFUSED:
-			reply_refused(request, result);
-			break;
-		case RESERVE_UNKNOWN:
-			reply_unavailable(request, "outcome-unknown",
-							  "the connection to the database ended before the commit was "
-							  "confirmed; the places may be held");
-			break;
-		case RESERVE_UNAVAILABLE:
-			reply_unavailable(request, "unavailable",
-							  "the database cannot be reached, or has too much to do");
-			break;
-	}
+	if (result->known.outcome == BATCH_DONE)
+		reply_booking(reservation->context, result);
+	else
+		reply_not_reserved(reservation->context, result);
 }
 
 /* POST /v1/boxoffice/bookings/reserve */
@@ -396,9 +383,9 @@ handle_reserve(Request *request)
 		!take_token(request, reservation) || !take_body(request, reservation))
 		return;
 	take_metadata(request, reservation);
-	reservation->tenant = request->identity->tenant;
+	reservation->element.tenant = request->identity->tenant;
 	reservation->done = reserved;
 	reservation->context = request;
-	if (!reserve_add(reservation))
+	if (!batch_add(&reserve_kind, &reservation->element))
 		reply_unavailable(request, "overloaded", "too many reservations are waiting");
 }

@@ -2,7 +2,7 @@
 # test/chaos/gateway_db.py: the gateway's way to PostgreSQL without HTTP: batches, errors in them, fairness, and a database that goes away.
 # slow: 85 s
 #
-# test/integration/src/gateway_db.c drives gateway/db*.c and gateway/batch*.c with clients in one process, built with the address
+# test/integration/src/gateway_db.c drives gateway/db*.c, batch*.c and appends.c with clients in one process, built with the address
 # and undefined-behaviour sanitizers where time does not matter. What clients were told is compared with the log.
 import collections
 import contextlib
@@ -28,8 +28,8 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
 def build(base):
     gateway = os.path.join(lib.ROOT, "gateway")
     sources = [os.path.join(lib.ROOT, "test/integration/src/gateway_db.c"), os.path.join(lib.ROOT, "extension/lib/backoff.c")]
-    sources += glob.glob(gateway + "/db*.c") + glob.glob(gateway + "/batch*.c")
-    sources += [os.path.join(gateway, "lib", name + ".c") for name in ("text", "turns", "hash_table", "pgbinary")]
+    sources += glob.glob(gateway + "/db*.c") + glob.glob(gateway + "/batch*.c") + [gateway + "/appends.c"]
+    sources += [os.path.join(gateway, "lib", name + ".c") for name in ("text", "turns", "hash_table", "pgbinary", "siphash")]
     include = subprocess.run(["pg_config", "--includedir"], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout.strip()
     for name, extra in (("drive", []), ("drive_sanitized", SANITIZERS)):
         subprocess.run(["cc"] + FLAGS + extra + ["-I" + gateway, "-I" + os.path.join(lib.ROOT, "extension"), "-I" + include, "-o",

@@ -188,13 +188,14 @@ class Commits(gateway_lib.Api):
 
     # several that share a commit
 
-    def together(self, request, meanwhile):
-        """The replies to request(client, 0), and to those for 1 … TOGETHER, which wait while its commit does; then meanwhile() is called."""
+    def together(self, request, meanwhile, run):
+        """The replies to request(client, 0, run), and to those for 1 … TOGETHER, which wait while its commit does; then meanwhile() is called."""
         replies = [None] * (TOGETHER + 1)
 
         def ask(n):
-            with self.daemon.client(user="alice", roles=["customer"]) as client:
-                replies[n] = request(client, n)
+            # a user whose reservation has raised an error lately would travel alone
+            with self.daemon.client(user="user-%d-%d" % (run, n), roles=["customer"]) as client:
+                replies[n] = request(client, n, run)
 
         def in_flight():
             metrics = self.daemon.admin().get("/metrics").body.decode()
@@ -220,12 +221,12 @@ class Commits(gateway_lib.Api):
         for run, (state, errors) in enumerate((("53100", 2), ("57014", 2 * TOGETHER), ("F0001", 2 * TOGETHER))):
             before, failures = self.everything(), self.failures()
             with self.failing(state):
-                for reply in self.together(lambda client, n: request(client, n, run), lambda: None):
+                for reply in self.together(request, lambda: None, run):
                     self.refused(reply, state)
             ensure(self.failures() - failures == errors, "%d commits failed with %s" % (self.failures() - failures, state))
             ensure(self.everything() == before, "something is left of what was refused with %s" % state)
             failures = self.failures()
-            for reply in self.together(lambda client, n: request(client, n, run), lambda: None):
+            for reply in self.together(request, lambda: None, run):
                 self.fine(reply, 201)
                 ensure("idempotency-replayed" not in reply.headers, "%s after %s: %s" % (reply, state, reply.headers))
             ensure(self.failures() == failures, "commits fail without a reason")
@@ -237,7 +238,7 @@ class Commits(gateway_lib.Api):
             def meanwhile():
                 lib.wait_until(lambda: self.failures() > failures + 2, 10, "it to be tried again", pause=0.001)
                 stack.close()
-            replies = self.together(lambda client, n: request(client, n, 9), meanwhile)
+            replies = self.together(request, meanwhile, 9)
         for reply in replies:
             self.fine(reply, 201)
         return replies

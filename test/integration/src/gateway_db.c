@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "batch.h"
+#include "appends.h"
 #include "config.h"
 #include "db.h"
 #include "journal.h"
@@ -144,39 +144,39 @@ count_done(Client *client)
 }
 
 static void
-on_appended(void *context, const AppendResult *result)
+on_appended(AppendRequest *request, const AppendResult *result)
 {
-	Client *client = context;
+	Client *client = request->context;
 	Group *group = client->group;
 	bool repeatable = group->key || group->ids;
 	double wait = group->delay;
 
 	client->again = false;
-	switch (result->outcome)
+	switch (result->known.outcome)
 	{
-		case APPEND_DONE:
+		case BATCH_DONE:
 			count_done(client);
-			group->replayed += result->replayed;
+			group->replayed += result->known.replayed;
 			if (group->acknowledged != NULL)
 				for (int i = 0; i < group->events; i++)
 					fprintf(group->acknowledged, "%d %ld %d %lld %lld\n", client->number,
 							client->sequence, i, (long long) result->events[i].position,
 							(long long) result->events[i].version);
 			break;
-		case APPEND_REFUSED:
+		case BATCH_REFUSED:
 			group->refused++;
-			count_state(group, result->sqlstate, result->message);
+			count_state(group, result->known.sqlstate, result->known.message);
 			break;
-		case APPEND_UNKNOWN:
+		case BATCH_UNKNOWN:
 			group->unknown++;
 			client->again = repeatable;
 			break;
-		case APPEND_UNAVAILABLE:
+		case BATCH_UNAVAILABLE:
 			group->unavailable++;
 			client->again = repeatable;
 			wait = 0.02;
 			break;
-		case APPEND_BUSY:
+		case BATCH_BUSY:
 			group->busy++;
 			client->again = repeatable;
 			break;
@@ -196,8 +196,8 @@ make_request(Client *client)
 
 	arena_free(&client->arena);
 	events = arena_zalloc(&client->arena, sizeof(*events) * (size_t) group->events);
-	*request = (AppendRequest){.tenant = group->tenant,
-							   .user_id = "driver",
+	*request = (AppendRequest){.element.tenant = group->tenant,
+							   .element.user = {"driver", 6},
 							   .actor_type = "service",
 							   .events = events,
 							   .nevents = group->events,
@@ -209,7 +209,7 @@ make_request(Client *client)
 								: arena_printf(&client->arena, "%ld-%d-%d-%ld", run, group->number,
 											   client->number, client->sequence);
 
-		request->idempotency_key = (Slice){key, strlen(key)};
+		request->element.key = (Slice){key, strlen(key)};
 		memset(request->fingerprint, 7, sizeof(request->fingerprint));
 	}
 	for (int i = 0; i < group->events; i++)
@@ -333,7 +333,7 @@ client_go(Client *client)
 	}
 	if (!client->again)
 		make_request(client);
-	if (!batch_add(&client->request))
+	if (!batch_add(&append_kind, &client->request.element))
 	{
 		group->full++;
 		client->again = true;
@@ -558,7 +558,6 @@ main(int argc, char **argv)
 	cpu = (double) usage.ru_utime.tv_sec + (double) usage.ru_utime.tv_usec / 1e6 +
 		  (double) usage.ru_stime.tv_sec + (double) usage.ru_stime.tv_usec / 1e6;
 	db_stop();
-	batch_stop();
 	for (i = 0; i < ngroups; i++)
 	{
 		print_group(&groups[i], elapsed < seconds ? elapsed : seconds, cpu);

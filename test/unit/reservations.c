@@ -1,11 +1,11 @@
 /*
- * test/unit/reserve_message.c
+ * test/unit/reservations.c
  *	  A group of reservations as a parameter of PostgreSQL, and rows of results: what is in them, and what is none.
  *
- * unit sources: gateway/reserve_message.c -lpq
+ * unit sources: gateway/reservations.c gateway/batch_row.c -lpq
  */
 #include "lib/pgbinary.h"
-#include "reserve_room.h"
+#include "reservations.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,8 @@
 
 #include "tap.h"
 
-#define COLUMNS 11
+#define COLUMNS      12
+#define ELEMENTS_MAX 500
 
 Oid
 db_type(const char *name)
@@ -53,6 +54,13 @@ next_number(BinaryItems *fields, int64_t wanted)
 	return fields->type == BINARY_INT8 && binary_read_int64(value, &number) && number == wanted;
 }
 
+/* BOOLOID */
+static bool
+next_option(BinaryItems *fields, bool wanted)
+{
+	return next_is(fields, 16, wanted ? (Slice){"\1", 1} : (Slice){NULL, 0});
+}
+
 static const char *fault; /* of the group, the first */
 
 static void
@@ -68,15 +76,17 @@ test_item(Slice value, const ReserveItem *item)
 	BinaryItems fields, seats;
 	Slice array;
 
-	holds(binary_open_record(&fields, value) && fields.n == 4 && next_number(&fields, item->zone),
+	holds(binary_open_record(&fields, value) && fields.n == 6 && next_number(&fields, item->zone),
 		  "an item's zone");
 	holds(item->price_type == 0 ? next_is(&fields, BINARY_INT8, (Slice){NULL, 0})
 								: next_number(&fields, item->price_type),
 		  "its price, null when none was named");
 	holds(next_number(&fields, item->quantity), "its quantity");
-	holds(binary_next(&fields, &array) && (array.data == NULL) == (item->seats == NULL) &&
-			  binary_done(&fields),
+	holds(binary_next(&fields, &array) && (array.data == NULL) == (item->seats == NULL),
 		  "its seats, null when none were named");
+	holds(next_option(&fields, item->accessible) && next_option(&fields, item->split) &&
+			  binary_done(&fields),
+		  "what is wanted of seats that are not named");
 	if (item->seats == NULL)
 		return;
 	holds(binary_open_array(&seats, array) && seats.n == item->nseats && seats.type == BINARY_TEXT,
@@ -94,15 +104,15 @@ test_request(Slice value, const Reservation *r)
 	int64_t microseconds = 0;
 
 	holds(binary_open_record(&fields, value) && fields.n == 7 &&
-			  next_is(&fields, BINARY_TEXT, of(r->tenant)) &&
-			  next_is(&fields, BINARY_TEXT, r->user) && next_number(&fields, r->show),
+			  next_is(&fields, BINARY_TEXT, of(r->element.tenant)) &&
+			  next_is(&fields, BINARY_TEXT, r->element.user) && next_number(&fields, r->show),
 		  "tenant, user, show");
 	holds(binary_next(&fields, &array) && fields.type == 90003 &&
 			  binary_open_array(&items, array) && items.type == 90002 && items.n == r->nitems,
 		  "items");
 	for (int i = 0; i < r->nitems && binary_next(&items, &item); i++)
 		test_item(item, &r->items[i]);
-	holds(binary_done(&items) && next_is(&fields, BINARY_TEXT, r->key), "the key");
+	holds(binary_done(&items) && next_is(&fields, BINARY_TEXT, r->element.key), "the key");
 	holds(binary_next(&fields, &ttl) && (r->ttl_seconds == 0 ? ttl.data == NULL : ttl.len == 16),
 		  "the ttl, null for the usual one");
 	if (ttl.data != NULL)
@@ -122,60 +132,68 @@ test_group(int n, bool tokens)
 {
 	static const Slice seats[] = {{"A1", 2}, {"", 0}, {"\xc3\xa9", 2}};
 	static const ReserveItem items[] = {
-		{.zone = INT64_MAX, .quantity = 1},
+		{.zone = INT64_MAX, .quantity = 1, .accessible = true},
+		{.zone = 2, .quantity = 2, .split = true},
 		{.zone = -5, .price_type = 7, .quantity = 3, .seats = seats, .nseats = 3},
 		{.zone = 1, .quantity = INT32_MAX, .seats = seats, .nseats = 0},
 	};
-	ReserveGroup *group = calloc(1, sizeof(ReserveGroup) + (size_t) n * sizeof(Reservation *));
+	Batch *batch = calloc(1, sizeof(Batch) + (size_t) n * sizeof(Element *));
+	Text *parameters = batch->parameters;
+	size_t bytes = 0;
 	BinaryItems requests, list;
 	Slice value;
 	char what[200];
 
 	fault = NULL;
-	group->n = n;
+	batch->n = n;
 	for (int i = 0; i < n; i++)
 	{
-		Reservation *r = group->elements[i] = calloc(1, sizeof(Reservation));
+		Reservation *r = calloc(1, sizeof(Reservation));
 
-		*r = (Reservation){.tenant = "t", .user = of("u"), .show = i - 1, .items = items};
-		r->nitems = 1 + i % 3;
-		r->key = i % 2 ? of("key") : (Slice){NULL, 0};
+		*r = (Reservation){.element.tenant = "t", .element.user = of("u"), .show = i - 1};
+		batch->elements[i] = &r->element;
+		r->items = items;
+		r->nitems = 1 + i % 4;
+		r->element.key = i % 2 ? of("key") : (Slice){NULL, 0};
 		r->ttl_seconds = i % 2 ? 0 : 86400;
 		r->metadata = i % 3 ? of("{}") : (Slice){NULL, 0};
 		r->token = tokens && i % 2 == 0 ? of("token") : (Slice){NULL, 0};
+		holds(reserve_kind.measure(&r->element), "it is text");
+		holds(r->element.repeatable == (i % 2 != 0), "with a key it can be told again");
+		bytes += r->element.bytes;
 	}
-	for (int twice = 0; twice < 2; twice++) /* a group is written again after an error */
-	{
-		reserve_message_write(group);
-		holds(binary_open_array(&requests, (Slice){group->parameter.data, group->parameter.len}) &&
-				  requests.n == n && requests.type == 90001,
-			  "an array of requests");
-		for (int i = 0; i < n && binary_next(&requests, &value); i++)
-			test_request(value, group->elements[i]);
-		holds(binary_done(&requests), "and nothing behind it");
-	}
-	holds(group->has_tokens == tokens, "tokens are sent when there is one");
+	reserve_kind.write(batch);
+	holds(binary_open_array(&requests, (Slice){parameters[0].data, parameters[0].len}) &&
+			  requests.n == n && requests.type == 90001,
+		  "an array of requests");
+	for (int i = 0; i < n && binary_next(&requests, &value); i++)
+		test_request(value, (Reservation *) batch->elements[i]);
+	holds(binary_done(&requests), "and nothing behind it");
+	holds(parameters[0].len + parameters[1].len <= bytes + 20 + (size_t) n * 4,
+		  "no more bytes than were measured");
+	holds((parameters[1].len > 0) == tokens, "tokens are sent when there is one");
 	if (tokens)
 	{
-		holds(binary_open_array(&list, (Slice){group->tokens.data, group->tokens.len}) &&
+		holds(binary_open_array(&list, (Slice){parameters[1].data, parameters[1].len}) &&
 				  list.n == n,
 			  "a token for each");
 		for (int i = 0; i < n; i++)
-			holds(next_is(&list, BINARY_TEXT, group->elements[i]->token), "its token, or null");
+			holds(next_is(&list, BINARY_TEXT, ((Reservation *) batch->elements[i])->token),
+				  "its token, or null");
 	}
 	snprintf(what, sizeof(what), "%d requests%s are sent as they are%s%s", n,
 			 tokens ? " with tokens" : "", fault ? ": " : "", fault ? fault : "");
 	ok(fault == NULL, what);
 	for (int i = 0; i < n; i++)
-		free(group->elements[i]);
-	text_free(&group->parameter);
-	text_free(&group->tokens);
-	free(group);
+		free(batch->elements[i]);
+	text_free(&parameters[0]);
+	text_free(&parameters[1]);
+	free(batch);
 }
 
 /* ---- what comes ---- */
 
-/* Of column 10. */
+/* Of column 11. */
 static Slice
 booking_value(void)
 {
@@ -198,14 +216,28 @@ made(const Slice *values, int columns)
 	return result;
 }
 
+static ReserveResult *told;
+
+static void
+on_done(Reservation *reservation, const ReserveResult *result)
+{
+	(void) reservation;
+	*told = *result;
+}
+
 static bool
 read_row(const Slice *values, int columns, int n, int *element, ReserveResult *outcome)
 {
 	static PGresult *last; /* the outcome points into it */
+	static const Batch batch = {.last = 7};
+	Reservation reservation = {.done = on_done};
+	BatchResult known;
 
 	PQclear(last);
 	last = made(values, columns);
-	return reserve_message_read(last, 0, n, element, outcome);
+	told = outcome;
+	return PQnfields(last) == reserve_kind.columns && batch_read_row(last, 0, n, element, &known) &&
+		   reserve_kind.row(&batch, &reservation.element, last, 0, &known);
 }
 
 static void
@@ -215,18 +247,18 @@ test_granted(void)
 	ReserveResult outcome;
 	int element = -1;
 
-	row[7] = (Slice){"\0", 1};
-	row[8] = (Slice){"0123456789abcdef", 16};
-	row[9] = of("7Q2M8ZK4T1XC");
-	row[10] = booking_value();
+	row[5] = (Slice){"\0", 1};
+	row[9] = (Slice){"0123456789abcdef", 16};
+	row[10] = of("7Q2M8ZK4T1XC");
+	row[11] = booking_value();
 	ok(read_row(row, COLUMNS, 3, &element, &outcome) && element == 2 &&
-		   outcome.outcome == RESERVE_DONE && !outcome.replayed && outcome.position == -1,
+		   outcome.known.outcome == BATCH_DONE && !outcome.known.replayed && outcome.position == -1,
 	   "a booking");
 	ok(outcome.id.len == 16 && slice_is(outcome.code, "7Q2M8ZK4T1XC") &&
 		   slice_is(outcome.booking, "{\"status\": \"reserved\"}"),
 	   "its id, code, and itself");
-	row[7] = (Slice){"\1", 1};
-	ok(read_row(row, COLUMNS, 3, &element, &outcome) && outcome.replayed, "a repeat");
+	row[5] = (Slice){"\1", 1};
+	ok(read_row(row, COLUMNS, 3, &element, &outcome) && outcome.known.replayed, "a repeat");
 	ok(!read_row(row, COLUMNS, 2, &element, &outcome), "an element behind the last");
 	ok(!read_row(row, COLUMNS - 1, 3, &element, &outcome), "a column is missing");
 	ok(!read_row(row, COLUMNS + 1, 3, &element, &outcome), "a column more");
@@ -237,7 +269,7 @@ test_granted(void)
 	row[0] = (Slice){NULL, 0};
 	ok(!read_row(row, COLUMNS, 3, &element, &outcome), "no element");
 	row[0] = (Slice){"\0\0\0\2", 4};
-	for (int column = 8; column <= 10; column += 2)
+	for (int column = 9; column <= 11; column += 2)
 	{
 		Slice kept = row[column];
 
@@ -257,21 +289,22 @@ test_refused(void)
 	int element = -1;
 
 	ok(read_row(row, COLUMNS, 1, &element, &outcome) && element == 0 &&
-		   outcome.outcome == RESERVE_REFUSED && strcmp(outcome.sqlstate, "US030") == 0 &&
-		   strcmp(outcome.message, "sold out") == 0 && strcmp(outcome.detail, "") == 0 &&
-		   outcome.remaining == -1 && !outcome.retryable && outcome.seats.data == NULL,
+		   outcome.known.outcome == BATCH_REFUSED && strcmp(outcome.known.sqlstate, "US030") == 0 &&
+		   strcmp(outcome.known.message, "sold out") == 0 &&
+		   strcmp(outcome.known.detail, "") == 0 && outcome.remaining == -1 && !outcome.retryable &&
+		   outcome.seats.data == NULL,
 	   "a refusal that says little");
 	row[3] = of("3 are left.");
-	row[4] = (Slice){"\1", 1};
-	row[5] = (Slice){"\0\0\0\0\0\0\0\3", 8};
-	row[6] = of("seats");
+	row[6] = (Slice){"\1", 1};
+	row[7] = (Slice){"\0\0\0\0\0\0\0\3", 8};
+	row[8] = of("seats");
 	ok(read_row(row, COLUMNS, 1, &element, &outcome) && outcome.retryable &&
-		   outcome.remaining == 3 && strcmp(outcome.detail, "3 are left.") == 0 &&
+		   outcome.remaining == 3 && strcmp(outcome.known.detail, "3 are left.") == 0 &&
 		   slice_is(outcome.seats, "seats"),
 	   "one that says all");
-	row[5] = (Slice){"\0\0\0\3", 4};
+	row[7] = (Slice){"\0\0\0\3", 4};
 	ok(!read_row(row, COLUMNS, 1, &element, &outcome), "what is left is no number");
-	row[5] = (Slice){NULL, 0};
+	row[7] = (Slice){NULL, 0};
 	row[1] = of("US03");
 	ok(!read_row(row, COLUMNS, 1, &element, &outcome), "an SQLSTATE that is too short");
 	row[1] = of("US0300");
@@ -283,7 +316,7 @@ main(void)
 {
 	test_group(1, false);
 	test_group(6, true);
-	test_group(RESERVE_GROUP_MAX, false);
+	test_group(ELEMENTS_MAX, false);
 	test_granted();
 	test_refused();
 	return tap_end();

@@ -1,15 +1,15 @@
 /*
- * test/fuzz/reserve_message.c
+ * test/fuzz/reservations.c
  *	  Any values as a row of the results of boxoffice.reserve_many.
  *
  * What is read is whole and lies in the row; what is none is refused.
  *
- * fuzz sources: gateway/reserve_message.c -lpq
+ * fuzz sources: gateway/reservations.c gateway/batch_row.c -lpq
  */
 #include "fuzz.h"
-#include "reserve_room.h"
+#include "reservations.h"
 
-#define COLUMNS  11
+#define COLUMNS  12
 #define ELEMENTS 3
 
 const char *const usher_fuzz_words[] = {"\x01\x80",
@@ -66,6 +66,15 @@ set_value(PGresult *row, int column, Input *in)
 	free(raw);
 }
 
+static ReserveResult outcome;
+
+static void
+on_done(Reservation *reservation, const ReserveResult *result)
+{
+	(void) reservation;
+	outcome = *result;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -73,7 +82,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	PGresult *row = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
 	PGresAttDesc columns[COLUMNS + 2];
 	int n = COLUMNS + (input_number(&in, 8) == 0 ? (int) input_number(&in, 3) - 1 : 0);
-	ReserveResult outcome;
+	static const Batch batch = {.range_known = false};
+	Reservation reservation = {.done = on_done};
+	BatchResult known;
 	int element = -1;
 
 	memset(columns, 0, sizeof(columns));
@@ -82,20 +93,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	PQsetResultAttrs(row, n, columns);
 	for (int i = 0; i < n; i++)
 		set_value(row, i, &in);
-	if (reserve_message_read(row, 0, ELEMENTS, &element, &outcome))
+	if (n == reserve_kind.columns && batch_read_row(row, 0, ELEMENTS, &element, &known) &&
+		reserve_kind.row(&batch, &reservation.element, row, 0, &known))
 	{
 		must(n == COLUMNS && element >= 0 && element < ELEMENTS && outcome.position == -1);
-		must(outcome.outcome == RESERVE_DONE || outcome.outcome == RESERVE_REFUSED);
-		must(outcome.message != NULL && outcome.detail != NULL);
-		must(within(row, 6, outcome.seats) && within(row, 9, outcome.code));
-		if (outcome.outcome == RESERVE_DONE)
+		must(outcome.known.outcome == BATCH_DONE || outcome.known.outcome == BATCH_REFUSED);
+		must(outcome.known.message != NULL && outcome.known.detail != NULL);
+		must(within(row, 8, outcome.seats) && within(row, 10, outcome.code));
+		if (outcome.known.outcome == BATCH_DONE)
 		{
-			must(outcome.id.len == 16 && within(row, 8, outcome.id));
+			must(outcome.id.len == 16 && within(row, 9, outcome.id));
 			must(outcome.booking.len >= 2 && outcome.booking.data[0] == '{');
-			must(within(row, 10, outcome.booking));
+			must(within(row, 11, outcome.booking));
 		}
 		else
-			must(strlen(outcome.sqlstate) <= 5 && strlen(outcome.message) <= 255 * 3);
+			must(strlen(outcome.known.sqlstate) <= 5 && strlen(outcome.known.message) <= 255 * 3);
 	}
 	PQclear(row);
 	return 0;
