@@ -7,7 +7,8 @@
  * whole batch; one snapshot is taken, if anything is looked at; each request is granted or refused, in
  * the order given, places first and seats last; what was granted is written.
  * A request is refused alone: what it had taken is put back.  An error takes
- * the whole call along.
+ * the whole call along, and says in its context whose it is, unless it is of
+ * what is written for all.
  */
 #include "boxoffice/box.h"
 
@@ -198,22 +199,36 @@ needs_user(const UsherBoxRequest *r)
 	return r->key != NULL || is_limited(r);
 }
 
+/* Whose error it is: for a gateway that has sent many, and sends the others again. */
+static void
+element_context(void *arg)
+{
+	errcontext("reserve_many element %d", *(const int *) arg);
+}
+
 /* Lock the users, and chain the requests of each in the order of the call. */
 static void
 lock_users(UsherBoxRequest *requests, int n)
 {
 	UserOrder *order = palloc_array(UserOrder, n);
-	int count = 0;
+	int count = 0, at = 0;
+	ErrorContextCallback context = {error_context_stack, element_context, &at};
 
 	for (int i = 0; i < n; i++)
 		if (!refused(&requests[i]) && needs_user(&requests[i]))
 			order[count++] = (UserOrder){requests[i].user_hash, i};
 	qsort(order, count, sizeof(UserOrder), compare_users);
+	if (n > 1)
+		error_context_stack = &context;
 	for (int i = 0; i < count; i++)
+	{
+		at = order[i].request;
 		if (i == 0 || order[i].hash != order[i - 1].hash)
 			usher_box_user_lock(order[i].hash);
 		else
-			requests[order[i].request].previous = order[i - 1].request;
+			requests[at].previous = order[i - 1].request;
+	}
+	error_context_stack = context.previous;
 	pfree(order);
 }
 
@@ -458,7 +473,8 @@ usher_box_reserve(UsherBoxRequest *requests, int n)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	UsherBoxRequest **granted = palloc_array(UsherBoxRequest *, Max(n, 1));
-	int ngranted = 0;
+	int ngranted = 0, at;
+	ErrorContextCallback context = {error_context_stack, element_context, &at};
 	UsherBoxLook look = {0};
 
 	usher_box_check_state();
@@ -467,15 +483,18 @@ usher_box_reserve(UsherBoxRequest *requests, int n)
 			check_request(&requests[i], now);
 	find_configs(requests, n);
 	lock_users(requests, n);
-	for (int i = 0; i < n; i++)
+	if (n > 1)
+		error_context_stack = &context;
+	for (at = 0; at < n; at++)
 	{
-		UsherBoxRequest *r = &requests[i];
+		UsherBoxRequest *r = &requests[at];
 
 		if (!refused(r))
 			decide(&look, requests, r);
 		if (!refused(r) && !r->replayed)
 			granted[ngranted++] = r;
 	}
+	error_context_stack = context.previous;
 	usher_look_end(&look);
 	usher_box_write(granted, ngranted);
 	pfree(granted);

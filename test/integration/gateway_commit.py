@@ -262,6 +262,29 @@ class Commits(gateway_lib.Api):
             ensure(len(found) == 1 and found[0][0] <= int(reply.headers["usher-position"]) < found[0][0] + TOGETHER,
                    "%s, and in the log is %s" % (reply.pairs, found))
 
+    def accused(self):
+        """An error that names the one whose it is: that one goes again alone, all others together."""
+        show, zone = self.sale()
+        for statement in ("CREATE SEQUENCE public.raised", """CREATE FUNCTION public.accuse(tenant text, user_id text, show bigint, token text)
+                RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+                BEGIN
+                    IF user_id = 'user-20-3' THEN
+                        PERFORM nextval('public.raised');
+                        RAISE 'not this one';
+                    END IF;
+                    RETURN NULL;
+                END $$""", "ALTER DATABASE postgres SET usher.before_reserve = 'public.accuse'"):
+            self.cluster.rows(statement)
+        self.daemon.stop()
+        self.daemon.start()
+        replies = self.together(lambda client, n, run: self.reserve(show, zone, client), lambda: None, 20)
+        self.cluster.rows("ALTER DATABASE postgres RESET usher.before_reserve")
+        self.daemon.stop()
+        self.daemon.start()
+        ensure([reply.status for reply in replies] == [422 if n == 3 else 201 for n in range(TOGETHER + 1)], "%s" % replies)
+        raised = self.cluster.value("SELECT last_value FROM public.raised")
+        ensure(raised == 2, "it raised its error %d times" % raised)
+
     # box office
 
     def sale(self):
@@ -291,6 +314,7 @@ def main():
     test = Commits()
     lib.main([("appends", test.appends), ("leases", test.leases), ("bookings", test.bookings), ("what is on sale", test.sales),
               ("appends that share a commit", test.shared_appends), ("reservations that share a commit", test.shared_bookings),
+              ("one of them that raises an error", test.accused),
               ("the end", test.ends)], 60)
 
 
