@@ -21,7 +21,7 @@
 #include "config.h"
 #include "db_room.h"
 
-#define GATEWAY_PROTOCOL      "1"
+#define GATEWAY_PROTOCOL      "2" /* extension/api/gateway.c */
 #define WRITE_LOCK_TIMEOUT_MS 250
 
 const char *const db_type_names[DB_TYPES] = {

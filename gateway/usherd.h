@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #define USHERD_VERSION  "0.1.0"
-#define USHERD_PROTOCOL 1 /* of usher.gateway_protocol() */
 
 struct ev_loop;
 extern struct ev_loop *usherd_loop;

@@ -22,7 +22,7 @@
 #define REVOCATIONS  "usher.revocations" /* a stream in each tenant */
 #define TYPE_REVOKED "usher.revoked"
 
-#define PROTOCOL 1 /* grows when a gateway of before would go wrong */
+#define PROTOCOL 2 /* grows when a gateway of before would go wrong */
 
 /* Columns of usher.append_result. */
 enum

@@ -284,7 +284,7 @@ class GatewayDb:
         self.cluster.rows("CREATE DATABASE other")
         for sql, words in ((None, "has no usher.gateway_protocol()"),
                            ("CREATE SCHEMA usher GRANT USAGE ON SCHEMA usher TO PUBLIC; CREATE FUNCTION usher.gateway_protocol()"
-                            " RETURNS int LANGUAGE sql AS 'SELECT 99'", "speaks gateway protocol 99, and this usherd 1")):
+                            " RETURNS int LANGUAGE sql AS 'SELECT 99'", "speaks gateway protocol 99, and this usherd 2")):
             if sql:
                 self.cluster.psql(sql.replace("usher GRANT", "usher; GRANT"), "other")
             run = self.drive(1, dict(clients=1), database="other")
