@@ -220,15 +220,21 @@ usher_partition_index(const UsherCatalog *cat, int64 position)
 	return low;
 }
 
-/* Number of the partition that takes the next event, as far as there is one; -1: none. */
+/*
+ * Number of the partition that takes the next event, as far as there is one; -1: none.
+ * The list of partitions may be another one behind this call.
+ */
 int
 usher_partition_current(const UsherCatalog *cat)
 {
-	int last = cat->npartitions - 1;
+	int64 next;
+	int index;
 
-	return RecoveryInProgress()
-			   ? last
-			   : Min(usher_partition_index(cat, usher_position_next(usher_db())), last);
+	if (RecoveryInProgress())
+		return cat->npartitions - 1;
+	next = usher_position_next(usher_db());
+	index = usher_partition_index(cat, next);
+	return Min(index, cat->npartitions - 1);
 }
 
 static UsherIndex

@@ -185,13 +185,17 @@ run_add(Locker *locker, Run *run, UsherStream *stream)
 static void
 registry_insert(Locker *locker, UsherStream *const *streams, int n)
 {
-	int64 partition = locker->cat->partitions[usher_partition_current(locker->cat)].from;
+	int current;
+	int64 segment;
 
 	if (n == 0)
 		return;
+	current = usher_partition_current(locker->cat);
+	Ensure(current >= 0, "the log has no partition");
+	segment = locker->cat->partitions[current].from;
 	for (int i = 0; i < n; i++)
 	{
-		streams[i]->segment = partition;
+		streams[i]->segment = segment;
 		streams[i]->created = true;
 		if (locker->rows[i] == NULL)
 			locker->rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(locker->registry),
