@@ -236,9 +236,9 @@ heads_read(void *context, DbOutcome outcome, PGresult *result)
 		if (hears(l) && n > 0)
 			l->events(l, events, n);
 	}
-	moved(next, false);
 	if (next > tail.stable)
-		tail.stable = next;
+		tail.stable = next; /* before those who wait for it are told */
+	moved(next, false);
 	step_after(rows >= PAGE_EVENTS ? 0 : pace_seconds());
 }
 
